@@ -1,0 +1,48 @@
+"""Gradient-flow homotopies θ(t, ε(t)): train while the weight of some points changes in time.
+
+    θ̇ = −∇R⁻(θ) − ε(t) ∇ℓ_J(θ),   θ(0) = θ₀
+
+ε ≡ 1 trains on everything, ε ≡ 0 leaves the points J out, and every way of unlearning them is some ε(t)
+in between. Importing this package turns JAX's 64-bit floats on: every claim here is about small differences.
+
+The public names are loaded on first use, so that the command line answers `--help` before the solvers are
+imported (and can set their switches first).
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+from ._errors import RequestError as RequestError, WorkError as WorkError  # noqa: E402
+
+_PUBLIC: dict[str, tuple[str, ...]] = {
+    "problem": (
+        "Dataset", "datasets", "Problem",
+        "AbstractModel", "LinearRegression", "LogisticRegression", "MLP",
+        "AbstractLoss", "SquaredLoss", "LogisticLoss", "CrossEntropyLoss",
+    ),
+    "flow": (
+        "AbstractSchedule", "Constant", "Step", "LinearDecay", "PolynomialDecay", "CosineDecay", "ExponentialDecay",
+        "PiecewiseConstant", "BangBang", "PiecewiseLinear", "NeuralSchedule", "Greedy", "parse", "describe",
+        "simulate", "surface", "sensitivity", "Trajectory", "Surface", "Sensitivity", "Rodas5P",
+    ),
+}  # fmt: skip
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = ["RequestError", "WorkError", *_HOME]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'homotopy' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"homotopy.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

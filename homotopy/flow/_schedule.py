@@ -1,0 +1,297 @@
+"""Schedules ε(t): the weight of the deleted points as a function of time.
+
+Notation: ε `epsilon`, t time, τ `switch`, s `start` (ε = 1 until then), t₁ `end` (ε = 0 from then on).
+
+A schedule is a PyTree with differentiable parameters. It is smooth between its `discontinuities()` (jumps of ε or of
+its derivative), and `piece(k, t)` is the smooth formula on the arc after k of them: an engine solves one arc at a time
+with that arc's own formula, so that it never sees the value beyond a jump. At a jump, ε takes the value from before
+it: 1_[0,τ] is closed.
+"""
+
+import abc
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from .._errors import RequestError
+from ..problem._dataset import as_floats
+
+
+class AbstractSchedule(eqx.Module):
+    """ε(t) for t ≥ 0; call it with a time or an array of times."""
+
+    piecewise_constant: eqx.AbstractClassVar[bool]
+
+    @abc.abstractmethod
+    def discontinuities(self) -> Float[Array, " k"]:
+        """The sorted times where ε or its derivative jumps (∞ for one that never comes)."""
+
+    @abc.abstractmethod
+    def piece(self, index: Int[Array, "..."] | int, t: Float[Array, "..."]) -> Float[Array, "..."]:
+        """ε(t) by the formula of the arc after `index` discontinuities, elementwise."""
+
+    def __call__(self, t: Any) -> Float[Array, "..."]:
+        t = jnp.asarray(t, dtype=float)
+        return self.piece(jnp.searchsorted(self.discontinuities(), t), t)
+
+
+class Constant(AbstractSchedule):
+    """ε(t) = value. `unrestricted=True` allows a value outside [0, 1]."""
+
+    value: Float[Array, ""]
+    piecewise_constant: ClassVar[bool] = True
+
+    def __init__(self, value: Any, *, unrestricted: bool = False):
+        self.value = _weights(value, "value", unrestricted, ndim=0)
+
+    def discontinuities(self):
+        return jnp.zeros(0)
+
+    def piece(self, index, t):
+        return jnp.broadcast_to(self.value, jnp.shape(t))
+
+
+class Step(AbstractSchedule):
+    """ε(t) = 1_[0,τ](t) with τ = `switch`; the baseline of the notes is τ = s (eq. 0.9)."""
+
+    switch: Float[Array, ""]
+    piecewise_constant: ClassVar[bool] = True
+
+    def __init__(self, switch: Any):
+        self.switch = _times(switch, "switch", ndim=0)
+
+    def discontinuities(self):
+        return self.switch[None]
+
+    def piece(self, index, t):
+        return jnp.broadcast_to(jnp.where(index == 0, 1.0, 0.0), jnp.shape(t))
+
+
+class PolynomialDecay(AbstractSchedule):
+    """ε(t) = 1 until s, then ((t₁−t)/(t₁−s))^p down to 0 at t₁, with s = `start`, t₁ = `end`, p = `power` > 0."""
+
+    start: Float[Array, ""]
+    end: Float[Array, ""]
+    power: Float[Array, ""]
+    piecewise_constant: ClassVar[bool] = False
+
+    def __init__(self, start: Any, end: Any, power: Any):
+        self.start, self.end = _interval(start, end)
+        self.power = as_floats(power, "power")
+        if not isinstance(self.power, jax.core.Tracer) and (self.power.ndim != 0 or self.power <= 0):
+            raise RequestError(f"power must be one number > 0, but is {power}")
+
+    def discontinuities(self):
+        return jnp.stack([self.start, self.end])
+
+    def piece(self, index, t):
+        return _down(index, _remaining(t, self.start, self.end) ** self.power)
+
+
+class LinearDecay(AbstractSchedule):
+    """ε(t) = 1 until s, then (t₁−t)/(t₁−s) down to 0 at t₁ (the notes' ε_lin,t₁, eq. 0.14)."""
+
+    start: Float[Array, ""]
+    end: Float[Array, ""]
+    piecewise_constant: ClassVar[bool] = False
+
+    def __init__(self, start: Any, end: Any):
+        self.start, self.end = _interval(start, end)
+
+    def discontinuities(self):
+        return jnp.stack([self.start, self.end])
+
+    def piece(self, index, t):
+        return _down(index, _remaining(t, self.start, self.end))
+
+
+class CosineDecay(AbstractSchedule):
+    """ε(t) = 1 until s, then ½(1 + cos π(t−s)/(t₁−s)) down to 0 at t₁."""
+
+    start: Float[Array, ""]
+    end: Float[Array, ""]
+    piecewise_constant: ClassVar[bool] = False
+
+    def __init__(self, start: Any, end: Any):
+        self.start, self.end = _interval(start, end)
+
+    def discontinuities(self):
+        return jnp.stack([self.start, self.end])
+
+    def piece(self, index, t):
+        return _down(index, 0.5 * (1.0 - jnp.cos(jnp.pi * _remaining(t, self.start, self.end))))
+
+
+class ExponentialDecay(AbstractSchedule):
+    """ε(t) = 1 until s, then e^{−rate·(t−s)}, and 0 from t₁ on (t₁ = ∞ unless given)."""
+
+    start: Float[Array, ""]
+    rate: Float[Array, ""]
+    end: Float[Array, ""]
+    piecewise_constant: ClassVar[bool] = False
+
+    def __init__(self, start: Any, rate: Any, end: Any = None):
+        if end is None:
+            self.start, self.end = _times(start, "start", ndim=0), jnp.asarray(jnp.inf)
+        else:
+            self.start, self.end = _interval(start, end)
+        self.rate = as_floats(rate, "rate")
+        if not isinstance(self.rate, jax.core.Tracer) and (self.rate.ndim != 0 or self.rate <= 0):
+            raise RequestError(f"rate must be one number > 0, but is {rate}")
+
+    def discontinuities(self):
+        return jnp.stack([self.start, self.end])
+
+    def piece(self, index, t):
+        return _down(index, jnp.exp(-self.rate * jnp.maximum(t - self.start, 0.0)))
+
+
+class PiecewiseConstant(AbstractSchedule):
+    """ε(t) = values[k] between times[k−1] and times[k]: `times` (k,) sorted, `values` (k+1,)."""
+
+    times: Float[Array, " k"]
+    values: Float[Array, " k+1"]
+    piecewise_constant: ClassVar[bool] = True
+
+    def __init__(self, times: Any, values: Any, *, unrestricted: bool = False):
+        self.times = _times(times, "times", ndim=1)
+        self.values = _weights(values, "values", unrestricted, ndim=1)
+        if self.values.shape[0] != self.times.shape[0] + 1:
+            raise RequestError(
+                f"values must have one entry more than times, but there are {self.values.shape[0]} values and "
+                f"{self.times.shape[0]} times"
+            )
+
+    def discontinuities(self):
+        return self.times
+
+    def piece(self, index, t):
+        return jnp.broadcast_to(self.values[index], jnp.shape(t))
+
+
+class BangBang(AbstractSchedule):
+    """ε(t) = first, 1 − first, first, … , changing at the sorted `switches`; `first` is 0 or 1."""
+
+    switches: Float[Array, " k"]
+    first: Float[Array, ""]
+    piecewise_constant: ClassVar[bool] = True
+
+    def __init__(self, switches: Any, first: Any = 1.0):
+        self.switches = _times(switches, "switches", ndim=1)
+        self.first = as_floats(first, "first")
+        if not isinstance(self.first, jax.core.Tracer) and (self.first.ndim != 0 or self.first not in (0.0, 1.0)):
+            raise RequestError(f"first must be 0 or 1, but is {first}")
+
+    def discontinuities(self):
+        return self.switches
+
+    def piece(self, index, t):
+        value = jnp.where(jnp.asarray(index) % 2 == 0, self.first, 1.0 - self.first)
+        return jnp.broadcast_to(value, jnp.shape(t))
+
+
+class PiecewiseLinear(AbstractSchedule):
+    """ε(t) interpolates `values` (k,) at the sorted knots `times` (k,), k ≥ 2, and is constant outside them."""
+
+    times: Float[Array, " k"]
+    values: Float[Array, " k"]
+    piecewise_constant: ClassVar[bool] = False
+
+    def __init__(self, times: Any, values: Any, *, unrestricted: bool = False):
+        self.times = _times(times, "times", ndim=1)
+        self.values = _weights(values, "values", unrestricted, ndim=1)
+        if self.values.shape != self.times.shape or self.times.shape[0] < 2:
+            raise RequestError(
+                f"times and values must have the same length ≥ 2, but have {self.times.shape[0]} and "
+                f"{self.values.shape[0]}"
+            )
+        if not isinstance(self.times, jax.core.Tracer) and (np.diff(np.asarray(self.times)) <= 0).any():
+            raise RequestError("times must increase strictly in a piecewise linear schedule; for a jump use another")
+
+    def discontinuities(self):
+        return self.times
+
+    def piece(self, index, t):
+        knots = self.times.shape[0]
+        left = jnp.clip(jnp.asarray(index) - 1, 0, knots - 2)
+        t0, t1 = self.times[left], self.times[left + 1]
+        inside = self.values[left] + (self.values[left + 1] - self.values[left]) * (t - t0) / (t1 - t0)
+        return jnp.where(index == 0, self.values[0], jnp.where(index == knots, self.values[-1], inside))
+
+
+class NeuralSchedule(AbstractSchedule):
+    """ε(t) = 1 until `start`, σ(network((t − start)/(end − start))) until `end`, then 0.
+
+    The network is an Equinox MLP (tanh) of one hidden layer of `width` neurons (more with `depth`), made from `key` (a
+    seed or a JAX key); its weights are the parameters to learn.
+    """
+
+    start: Float[Array, ""]
+    end: Float[Array, ""]
+    network: eqx.nn.MLP
+    piecewise_constant: ClassVar[bool] = False
+
+    def __init__(self, start: Any, end: Any, *, width: int = 8, depth: int = 1, key: Any = 0):
+        self.start, self.end = _interval(start, end)
+        key = jax.random.key(key) if isinstance(key, int) else key
+        self.network = eqx.nn.MLP("scalar", "scalar", width, depth, activation=jnp.tanh, key=key)
+
+    def discontinuities(self):
+        return jnp.stack([self.start, self.end])
+
+    def piece(self, index, t):
+        phase = (t - self.start) / (self.end - self.start)
+        network = self.network
+        for _ in range(jnp.ndim(t)):
+            network = jax.vmap(network)
+        return _down(index, jax.nn.sigmoid(network(phase)))
+
+
+# What the constructors check; inside a trace there are no values to check ------------------------------------------
+
+
+def _down(index: Any, between: Array) -> Array:
+    """1 on the first arc, `between` on the second, 0 on the third."""
+    return jnp.where(index == 0, 1.0, jnp.where(index == 1, between, 0.0))
+
+
+def _remaining(t: Array, start: Array, end: Array) -> Array:
+    """(t₁ − t)/(t₁ − s), kept in [0, 1] so that the arcs on which it is not used stay differentiable."""
+    return jnp.clip((end - t) / (end - start), 0.0, 1.0)
+
+
+def _times(values: Any, what: str, ndim: int) -> Array:
+    times = as_floats(values, what)
+    if times.ndim != ndim:
+        raise RequestError(f"{what} must be {'one number' if ndim == 0 else 'a list of numbers'}, but is {values!r}")
+    if not isinstance(times, jax.core.Tracer):
+        if (np.asarray(times) < 0).any():
+            raise RequestError(f"{what} must not be negative (time starts at 0), but is {values}")
+        if ndim and (np.diff(np.asarray(times)) < 0).any():
+            raise RequestError(f"{what} must be sorted, but is {values}")
+    return times
+
+
+def _interval(start: Any, end: Any) -> tuple[Array, Array]:
+    start_, end_ = _times(start, "start", ndim=0), _times(end, "end", ndim=0)
+    traced = isinstance(start_, jax.core.Tracer) or isinstance(end_, jax.core.Tracer)
+    if not traced and start_ >= end_:
+        raise RequestError(f"start must be before end, but start is {start} and end is {end}")
+    return start_, end_
+
+
+def _weights(values: Any, what: str, unrestricted: bool, ndim: int) -> Array:
+    weights = as_floats(values, what)
+    if weights.ndim != ndim:
+        raise RequestError(f"{what} must be {'one number' if ndim == 0 else 'a list of numbers'}, but is {values!r}")
+    if not unrestricted and not isinstance(weights, jax.core.Tracer):
+        array = np.asarray(weights)
+        if ((array < 0) | (array > 1)).any():
+            raise RequestError(
+                f"{what}: ε must lie in [0, 1], but is {values}; pass unrestricted=True if that is meant"
+            )
+    return weights

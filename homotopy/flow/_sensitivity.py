@@ -1,0 +1,61 @@
+"""`sensitivity`: how θ(t) answers to the weight of the deleted points, during training and not only at its end."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+
+from .._errors import WorkError
+from ..problem import Problem
+from . import _diffrax
+from ._schedule import AbstractSchedule
+from ._simulate import MAX_STEPS, _saved_times, as_time, as_tolerance, is_concrete
+from ._trajectory import Sensitivity
+
+
+def sensitivity(
+    problem: Problem,
+    schedule: AbstractSchedule,
+    theta0: Any,
+    *,
+    t1: Any,
+    ts: Any = None,
+    solver: str | diffrax.AbstractSolver | None = None,
+    rtol: float = 1e-8,
+    atol: float = 1e-10,
+    max_steps: int = MAX_STEPS,
+) -> Sensitivity:
+    """θ(t) and s(t) = ∂θ(t)/∂ε for a weight ε(t) + δ, δ → 0 (mathematics §10):
+
+        ṡ = −∇²R_ε(θ(t)) s − ∇ℓ_J(θ(t)),   s(0) = 0.
+
+    Solved together with θ under the same error control. As t → ∞ under constant ε, s(t) → −H_ε⁻¹∇ℓ_J, the influence
+    function, where the minimum is not degenerate. Raises as `simulate` does.
+    """
+    theta0 = problem.check_theta(theta0)
+    t1 = as_time(t1)
+    ts = _saved_times(ts, t1)
+    name, chosen = _diffrax.choose_solver(problem, theta0, t1, solver)
+    states, result, stats = _job(
+        problem, schedule, theta0, ts, t1, chosen, as_tolerance(rtol, "rtol"), as_tolerance(atol, "atol"), max_steps
+    )
+    if is_concrete(states) and result != diffrax.RESULTS.successful:
+        raise WorkError(_diffrax.advice(result, max_steps))
+    return Sensitivity(ts, states[:, : problem.dim], states[:, problem.dim :], stats, result, name)
+
+
+@eqx.filter_jit
+def _job(problem, schedule, theta0, ts, t1, solver, rtol, atol, max_steps):
+    dim = problem.dim
+
+    def velocity(epsilon, state):
+        theta, s = state[:dim], state[dim:]
+        moved = problem.hvp(theta, s, epsilon) + problem.deleted_gradient(theta)
+        return -jnp.concatenate([problem.gradient(theta, epsilon), moved])
+
+    state0 = jnp.concatenate([theta0, jnp.zeros(dim)])
+    states, _, result, stats, _ = _diffrax.integrate(
+        velocity, schedule, state0, ts, t1, solver=solver, rtol=rtol, atol=atol, max_steps=max_steps
+    )
+    return states, result, stats

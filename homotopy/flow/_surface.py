@@ -1,0 +1,87 @@
+"""`surface`: the homotopy θ(t, ε) for many constant ε at once (notes, Figure 2)."""
+
+from typing import Any, Literal
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._errors import RequestError
+from ..problem import Problem
+from . import _diffrax, _exact
+from ._schedule import Constant, _weights
+from ._simulate import MAX_STEPS, as_saved_times, as_tolerance
+from ._trajectory import Surface
+
+# Rows of a batch wait for the slowest, but every chunk pays the loop's overhead again; at 64 rows the two balance.
+BATCH = 64
+
+
+def surface(
+    problem: Problem,
+    epsilons: Any,
+    theta0: Any,
+    *,
+    ts: Any,
+    method: Literal["auto", "exact", "diffrax"] = "auto",
+    solver: str | diffrax.AbstractSolver | None = None,
+    rtol: float = 1e-8,
+    atol: float = 1e-10,
+    max_steps: int = MAX_STEPS,
+    batch_size: int = BATCH,
+    unrestricted: bool = False,
+) -> Surface:
+    """θ(t, ε) from the same θ₀ for every constant ε in `epsilons` (m,) at the times `ts` (k,): (m, k, dim).
+
+    Linear regression is exact and its `ts` may end with ∞ (θ(∞, ε) = θ(ε)). Otherwise one compiled solve carries all
+    rows, in chunks of `batch_size` of similar stiffness. A row that fails does not stop the others: its values are
+    `inf` and `failures` says why. ε outside [0, 1] needs `unrestricted=True`.
+    """
+    theta0 = problem.check_theta(theta0)
+    epsilons = _weights(epsilons, "epsilons", unrestricted, ndim=1)
+    ts = as_saved_times(ts)
+    if epsilons.shape[0] == 0:
+        raise RequestError("epsilons must hold at least one value, but is empty")
+    if method not in ("auto", "exact", "diffrax"):
+        raise RequestError(f"method must be auto, exact or diffrax, but is {method!r}")
+    if method == "exact" and (solver is not None or not problem.least_squares):
+        raise RequestError("method='exact' needs linear regression with squared loss, and no solver")
+    if method == "exact" or (method == "auto" and problem.least_squares and solver is None):
+        thetas = _exact_surface(problem, epsilons, theta0, ts)
+        return Surface(epsilons, ts, thetas, {}, {}, "exact", "eigendecomposition")
+    if not np.isfinite(ts[-1]):
+        raise RequestError("ts must be finite here; θ(∞, ε) needs linear regression, or optimum(problem, ε)")
+    name, chosen = _diffrax.choose_solver(problem, theta0, ts[-1], solver)
+    order = np.argsort(np.asarray(epsilons))  # the Hessian grows with ε, and so does the number of steps
+    sorted_epsilons = np.asarray(epsilons)[order]
+    chunk = min(batch_size, len(order))
+    padding = -len(order) % chunk  # whole chunks only: a remainder would be compiled again
+    padded = jnp.asarray(np.append(sorted_epsilons, np.repeat(sorted_epsilons[-1], padding)))
+    thetas, result, stats = _diffrax_surface(
+        problem, padded.reshape(-1, chunk), theta0, ts, chosen, as_tolerance(rtol, "rtol"), as_tolerance(atol, "atol"), max_steps
+    )
+    back = np.argsort(order)
+    thetas, result, stats = jax.tree.map(lambda leaf: leaf[: len(order)][back], (thetas, result, stats))
+    failed = np.flatnonzero(np.asarray(result != diffrax.RESULTS.successful))
+    failures = {
+        int(row): _diffrax.advice(jax.tree.map(lambda leaf, row=row: leaf[row], result), max_steps) for row in failed
+    }
+    return Surface(epsilons, ts, thetas, stats, failures, "diffrax", name)
+
+
+_exact_surface = eqx.filter_jit(_exact.integrate_constant)
+
+
+@eqx.filter_jit
+def _diffrax_surface(problem, chunks, theta0, ts, solver, rtol, atol, max_steps):
+    def row(epsilon):
+        saved, _, result, stats, _ = _diffrax.integrate(
+            _diffrax.flow_velocity(problem), Constant(epsilon), theta0, ts, ts[-1],
+            solver=solver, rtol=rtol, atol=atol, max_steps=max_steps,
+        )  # fmt: skip
+        return saved, result, stats
+
+    rows = jax.lax.map(jax.vmap(row), chunks)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rows)

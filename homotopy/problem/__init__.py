@@ -1,0 +1,17 @@
+"""What is minimised: data sets, models, losses, the weighted risk."""
+
+from . import datasets as datasets
+from ._dataset import Dataset as Dataset
+from ._losses import (
+    AbstractLoss as AbstractLoss,
+    CrossEntropyLoss as CrossEntropyLoss,
+    LogisticLoss as LogisticLoss,
+    SquaredLoss as SquaredLoss,
+)
+from ._models import (
+    MLP as MLP,
+    AbstractModel as AbstractModel,
+    LinearRegression as LinearRegression,
+    LogisticRegression as LogisticRegression,
+)
+from ._problem import Problem as Problem

@@ -1,0 +1,79 @@
+"""`Dataset`: the points z_i = (x_i, y_i), i = 1..n, validated once so that nothing later has to ask."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._errors import RequestError
+
+
+class Dataset(eqx.Module):
+    """The points z_i = (x_i, y_i).
+
+    `x` (n, features) and `y` (n,) or (n, outputs) are stored as 64-bit floats; class labels are whole numbers
+    0, 1, … in `y`. Raises `RequestError` on text, complex, missing or infinite values, on different lengths
+    and on fewer than two points.
+    """
+
+    x: Float[Array, "n features"]
+    y: Float[Array, " n"] | Float[Array, "n outputs"]
+    name: str = eqx.field(static=True, default="")
+
+    def __init__(self, x: Any, y: Any, *, name: str = ""):
+        self.x = as_floats(x, "x")
+        self.y = as_floats(y, "y")
+        self.name = name
+        if self.x.ndim != 2:
+            raise RequestError(
+                f"x must have shape (n, features), but has shape {self.x.shape}"
+                + ("; for one feature use x[:, None]" if self.x.ndim == 1 else "")
+            )
+        if self.y.ndim not in (1, 2):
+            raise RequestError(f"y must have shape (n,) or (n, outputs), but has shape {self.y.shape}")
+        if self.x.shape[0] != self.y.shape[0]:
+            raise RequestError(
+                f"x and y must have the same length, but x has {self.x.shape[0]} rows and y has {self.y.shape[0]}"
+            )
+        if self.x.shape[0] < 2:
+            raise RequestError(f"a data set must have at least 2 points, but has {self.x.shape[0]}")
+        if self.x.shape[1] < 1:
+            raise RequestError("x must have at least one feature, but has none")
+
+    @property
+    def n(self) -> int:
+        """Number of points."""
+        return self.x.shape[0]
+
+    @property
+    def features(self) -> int:
+        """Number of features (columns of x)."""
+        return self.x.shape[1]
+
+    def subset(self, rows: Any) -> "Dataset":
+        """The data set of the given rows (indices or a boolean mask), in that order."""
+        rows = np.asarray(rows)
+        return Dataset(self.x[rows], self.y[rows], name=self.name)
+
+
+def as_floats(values: Any, what: str) -> Float[Array, "..."]:
+    """`values` as a 64-bit float array; `RequestError` naming the first entry that is no finite number."""
+    if isinstance(values, jax.core.Tracer):  # inside a trace there are no values to look at
+        return jnp.asarray(values, dtype=float)
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise RequestError(f"{what} must hold real numbers, but holds {_kind(array)}")
+    finite = np.isfinite(array)
+    if not finite.all():
+        where = tuple(int(i) for i in np.argwhere(~finite)[0])
+        place = f"{what}[{', '.join(map(str, where))}]" if where else what
+        raise RequestError(f"{what} must be finite, but {place} is {array[where]} ({(~finite).sum()} such in all)")
+    return jnp.asarray(array, dtype=float)
+
+
+def _kind(array: np.ndarray) -> str:
+    names = {"U": "text", "S": "text", "c": "complex numbers", "M": "dates", "O": "objects (ragged or mixed?)"}
+    return names.get(array.dtype.kind, str(array.dtype))

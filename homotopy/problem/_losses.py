@@ -1,0 +1,111 @@
+"""Losses ℓ(ŷ, y), convex in the prediction ŷ, and their Bregman divergences.
+
+Notation: ŷ `prediction` () or (outputs,), y `target`, ŷ′ `reference`.
+Everything here is for one point; `Problem` sums over points.
+
+    D(ŷ, ŷ′) = ℓ(ŷ, y) − ℓ(ŷ′, y) − ⟨∇ℓ(ŷ′, y), ŷ − ŷ′⟩ ≥ 0
+"""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._errors import RequestError
+
+
+class AbstractLoss(eqx.Module):
+    """A loss of one prediction against one target."""
+
+    @abc.abstractmethod
+    def output_shape(self, y: Array) -> tuple[int, ...]:
+        """Shape of one prediction for targets `y`; raises `RequestError` if `y` does not suit the loss."""
+
+    @abc.abstractmethod
+    def value(self, prediction: Float[Array, "..."], target: Float[Array, "..."]) -> Float[Array, ""]:
+        """ℓ(ŷ, y) of one point."""
+
+    @abc.abstractmethod
+    def bregman(
+        self, prediction: Float[Array, "..."], reference: Float[Array, "..."], target: Float[Array, "..."]
+    ) -> Float[Array, ""]:
+        """D(ŷ, ŷ′) ≥ 0 of one point, in a form without cancellation where there is one."""
+
+
+class SquaredLoss(AbstractLoss):
+    """ℓ = ½‖ŷ − y‖²; the half makes the Hessian of linear regression XᵀX. D = ½‖ŷ − ŷ′‖²."""
+
+    def output_shape(self, y):
+        return tuple(y.shape[1:])
+
+    def value(self, prediction, target):
+        return 0.5 * jnp.sum((prediction - target) ** 2)
+
+    def bregman(self, prediction, reference, target):
+        return 0.5 * jnp.sum((prediction - reference) ** 2)
+
+
+class LogisticLoss(AbstractLoss):
+    """ℓ = log(1 + e^ŷ) − yŷ for labels y ∈ {0, 1} and a logit ŷ. D is the KL divergence of σ(ŷ′) from σ(ŷ)."""
+
+    def output_shape(self, y):
+        labels = _labels(y, "LogisticLoss")
+        if labels is not None and not set(labels) <= {0, 1}:
+            raise RequestError(
+                f"LogisticLoss needs labels 0 and 1, but y holds {_show(labels)}; "
+                "for several classes use CrossEntropyLoss()"
+            )
+        return ()
+
+    def value(self, prediction, target):
+        prediction = jnp.asarray(prediction)
+        return jax.nn.softplus(prediction) - target * prediction
+
+    def bregman(self, prediction, reference, target):
+        reference = jnp.asarray(reference)
+        step = prediction - reference
+        return jax.nn.softplus(prediction) - jax.nn.softplus(reference) - jax.nn.sigmoid(reference) * step
+
+
+class CrossEntropyLoss(AbstractLoss):
+    """ℓ = log Σ_k e^{ŷ_k} − ŷ_y for class labels y ∈ {0, …, C−1} and logits ŷ (C,).
+
+    D is the KL divergence of softmax(ŷ′) from softmax(ŷ). C is the largest label + 1.
+    """
+
+    def output_shape(self, y):
+        labels = _labels(y, "CrossEntropyLoss")
+        if labels is None:
+            raise RequestError("CrossEntropyLoss counts the classes in y, so Problem must be built outside jit")
+        classes = int(labels[-1]) + 1
+        if classes < 2:
+            raise RequestError("CrossEntropyLoss needs at least two classes, but every label is 0")
+        return (classes,)
+
+    def value(self, prediction, target):
+        return jax.nn.logsumexp(prediction) - jnp.asarray(prediction)[jnp.asarray(target).astype(int)]
+
+    def bregman(self, prediction, reference, target):
+        reference = jnp.asarray(reference)
+        step = prediction - reference
+        return jax.nn.logsumexp(prediction) - jax.nn.logsumexp(reference) - jax.nn.softmax(reference) @ step
+
+
+def _labels(y: Array, loss: str) -> np.ndarray | None:
+    """The sorted distinct class labels in y, or None inside a trace."""
+    if y.ndim != 1:
+        raise RequestError(f"{loss} needs one label per point, y of shape (n,), but y has shape {y.shape}")
+    if isinstance(y, jax.core.Tracer):
+        return None
+    labels = np.unique(np.asarray(y))
+    if (labels != np.round(labels)).any() or labels[0] < 0:
+        raise RequestError(f"{loss} needs class labels 0, 1, …, but y holds {_show(labels)}")
+    return labels
+
+
+def _show(labels: np.ndarray) -> str:
+    shown = ", ".join(f"{value:g}" for value in labels[:6])
+    return shown + (", …" if len(labels) > 6 else "")

@@ -1,0 +1,151 @@
+"""Models f(θ; x): a flat vector θ (dim,) turned into predictions.
+
+Only this folder knows how θ is laid out; everywhere else it is a vector, as in the mathematics.
+`output_shape` is () for one number per point and (outputs,) for several (it comes from the loss and y).
+"""
+
+import abc
+import functools
+import math
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .._errors import RequestError
+from ._losses import AbstractLoss, LogisticLoss, SquaredLoss
+
+# Smooth ones only: the flow, the Hessian and the path θ(ε) need two derivatives.
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "softplus": jax.nn.softplus,
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "silu": jax.nn.silu,
+    "elu": jax.nn.elu,
+    "sin": jnp.sin,
+    "identity": lambda x: x,
+}
+
+
+class AbstractModel(eqx.Module):
+    """A parametric function f(θ; x)."""
+
+    @abc.abstractmethod
+    def default_loss(self) -> AbstractLoss:
+        """The loss that `Problem` uses when none is given."""
+
+    @abc.abstractmethod
+    def size(self, features: int, output_shape: tuple[int, ...]) -> int:
+        """dim, the length of θ."""
+
+    @abc.abstractmethod
+    def predict(
+        self, theta: Float[Array, " dim"], x: Float[Array, "m features"], output_shape: tuple[int, ...]
+    ) -> Float[Array, "m *outputs"]:
+        """f(θ; x) for the rows of x."""
+
+    @abc.abstractmethod
+    def initial(
+        self, key: PRNGKeyArray, features: int, output_shape: tuple[int, ...]
+    ) -> Float[Array, " dim"]:
+        """A random θ₀, in the model's customary scale."""
+
+
+def _linear_predict(theta: Array, x: Array, output_shape: tuple[int, ...]) -> Array:
+    """x W with W (features, *outputs) stored row by row in θ; there is no intercept but a column of ones."""
+    return x @ theta.reshape(x.shape[1], *output_shape)
+
+
+class LinearRegression(AbstractModel):
+    """f(θ; x) = xᵀθ, squared loss: H = XᵀX. Add a column of ones to x for an intercept. θ₀ ~ N(0, I)."""
+
+    def default_loss(self):
+        return SquaredLoss()
+
+    def size(self, features, output_shape):
+        return features * math.prod(output_shape)
+
+    def predict(self, theta, x, output_shape):
+        return _linear_predict(theta, x, output_shape)
+
+    def initial(self, key, features, output_shape):
+        return jax.random.normal(key, (self.size(features, output_shape),))
+
+
+class LogisticRegression(AbstractModel):
+    """The logit f(θ; x) = xᵀθ, logistic loss (labels 0, 1); with `CrossEntropyLoss`, one logit per class. θ₀ = 0."""
+
+    def default_loss(self):
+        return LogisticLoss()
+
+    def size(self, features, output_shape):
+        return features * math.prod(output_shape)
+
+    def predict(self, theta, x, output_shape):
+        return _linear_predict(theta, x, output_shape)
+
+    def initial(self, key, features, output_shape):
+        # The risk is convex, so nothing is gained by a random start.
+        return jnp.zeros(self.size(features, output_shape))
+
+
+class MLP(AbstractModel):
+    """Multi-layer perceptron with `depth` hidden layers of `width` neurons (an `equinox.nn.MLP`).
+
+    θ lists each layer's weight matrix (row by row: one row per neuron), then its bias, from input to output.
+    `activation` is one of tanh, sigmoid, softplus, gelu, silu, elu, sin, identity: twice differentiable, as the flow needs
+    (elu: once, with a Lipschitz derivative).
+    """
+
+    width: int = eqx.field(static=True)
+    depth: int = eqx.field(static=True)
+    activation: str = eqx.field(static=True)
+
+    def __init__(self, width: int = 3, depth: int = 1, activation: str = "tanh"):
+        for what, value in (("width", width), ("depth", depth)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise RequestError(f"{what} must be a whole number ≥ 1, but is {value!r}")
+        if activation not in ACTIVATIONS:
+            raise RequestError(f"activation must be one of {', '.join(ACTIVATIONS)}, but is {activation!r}")
+        self.width, self.depth, self.activation = width, depth, activation
+
+    def default_loss(self):
+        return SquaredLoss()
+
+    def size(self, features, output_shape):
+        outputs = math.prod(output_shape)
+        hidden = (self.depth - 1) * self.width * (self.width + 1)
+        return self.width * (features + 1) + hidden + outputs * (self.width + 1)
+
+    def predict(self, theta, x, output_shape):
+        return jax.vmap(self.module(theta, x.shape[1], output_shape))(x)
+
+    def initial(self, key, features, output_shape):
+        return self.flatten(self._make(features, output_shape, key))
+
+    def module(
+        self, theta: Float[Array, " dim"], features: int, output_shape: tuple[int, ...] = ()
+    ) -> eqx.nn.MLP:
+        """θ as an Equinox module."""
+        shapes = eqx.filter_eval_shape(self._make, features, output_shape, jax.random.key(0))
+        arrays, rest = eqx.partition(shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
+        leaves, structure = jax.tree.flatten(arrays)
+        parts, at = [], 0
+        for leaf in leaves:
+            parts.append(theta[at : at + leaf.size].reshape(leaf.shape))
+            at += leaf.size
+        return eqx.combine(jax.tree.unflatten(structure, parts), rest)
+
+    def flatten(self, module: eqx.nn.MLP) -> Float[Array, " dim"]:
+        """The θ of an Equinox module of this shape."""
+        return jax.flatten_util.ravel_pytree(eqx.filter(module, eqx.is_array))[0]
+
+    def _make(self, features: int, output_shape: tuple[int, ...], key: PRNGKeyArray) -> eqx.nn.MLP:
+        out = math.prod(output_shape) if output_shape else "scalar"
+        return eqx.nn.MLP(
+            features, out, self.width, self.depth, activation=ACTIVATIONS[self.activation], key=key
+        )

@@ -1,0 +1,175 @@
+"""`Problem`: the weighted risk that everything else moves on.
+
+Notation: θ `theta` (dim,), ε `epsilon`, J `delete`, ρ `ridge`, w `weights` (n,), H `hessian`, G `gauss_newton`.
+Sum convention throughout: R_w(θ) = Σ_i w_i ℓ_i(θ) + ½ρ‖θ‖². The mean convention of the papers is R_1/n.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from .._errors import RequestError
+from ._dataset import Dataset, as_floats
+from ._losses import AbstractLoss, SquaredLoss
+from ._models import AbstractModel, LinearRegression
+
+
+class Problem(eqx.Module):
+    """The weighted risk R_ε(θ) = Σ_{i∉J} ℓ_i(θ) + ε Σ_{j∈J} ℓ_j(θ) + ½ρ‖θ‖²  (mathematics §1; notes eq. 0.1).
+
+    `delete` is one index or several (the set J), counted from 0; `ridge` is ρ ≥ 0; `loss` defaults to the model's own.
+    `epsilon` is a number, or one per deleted point (k,). A Problem is a PyTree whose data, `delete` and `ridge` are
+    arrays, so `jax.vmap` runs over them. Raises `RequestError` if an index is out of range or repeated, if nothing
+    would be left, or if the loss does not suit the targets.
+    """
+
+    model: AbstractModel
+    data: Dataset
+    loss: AbstractLoss
+    delete: Int[Array, " k"]
+    ridge: Float[Array, ""]
+    output_shape: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(
+        self, model: AbstractModel, data: Dataset, *, delete: Any, loss: AbstractLoss | None = None, ridge: Any = 0.0
+    ):
+        self.model = model
+        self.data = data
+        self.loss = model.default_loss() if loss is None else loss
+        self.delete = _indices(delete, data.n)
+        self.ridge = as_floats(ridge, "ridge")
+        if not isinstance(self.ridge, jax.core.Tracer) and (self.ridge.ndim != 0 or self.ridge < 0):
+            raise RequestError(f"ridge must be one number ≥ 0, but is {ridge}")
+        self.output_shape = self.loss.output_shape(data.y)
+
+    # What it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def n(self) -> int:
+        """Number of points."""
+        return self.data.n
+
+    @property
+    def dim(self) -> int:
+        """Length of θ."""
+        return self.model.size(self.data.features, self.output_shape)
+
+    @property
+    def least_squares(self) -> bool:
+        """Whether the risk is quadratic in θ (linear regression), so that closed forms hold."""
+        return isinstance(self.model, LinearRegression) and isinstance(self.loss, SquaredLoss)
+
+    def deleting(self, delete: Any) -> "Problem":
+        """The same problem with another deleted set; inside a trace, with an index array of shape (k,)."""
+        return eqx.tree_at(lambda problem: problem.delete, self, _indices(delete, self.n))
+
+    def weights(self, epsilon: Any = 1.0) -> Float[Array, " n"]:
+        """w: ε on the deleted points, 1 elsewhere."""
+        return jnp.ones(self.n).at[self.delete].set(epsilon)
+
+    # The risk and its derivatives -------------------------------------------------------------------------------
+
+    def predict(self, theta: Float[Array, " dim"], x: Any = None) -> Float[Array, "m *outputs"]:
+        """f(θ; x) for the rows of x (m, features), or of the data when x is not given."""
+        x = self.data.x if x is None else jnp.asarray(x, dtype=float)
+        return self.model.predict(theta, x, self.output_shape)
+
+    def losses(self, theta: Float[Array, " dim"]) -> Float[Array, " n"]:
+        """ℓ_i(θ) for every point."""
+        return jax.vmap(self.loss.value)(self.predict(theta), self.data.y)
+
+    def weighted_risk(self, theta: Float[Array, " dim"], weights: Float[Array, " n"]) -> Float[Array, ""]:
+        """R_w(θ) for a weight on every point (Koh et al. 2019)."""
+        return weights @ self.losses(theta) + 0.5 * self.ridge * (theta @ theta)
+
+    def risk(self, theta: Float[Array, " dim"], epsilon: Any = 1.0) -> Float[Array, ""]:
+        """R_ε(θ), a sum over points."""
+        return self.weighted_risk(theta, self.weights(epsilon))
+
+    def gradient(self, theta: Float[Array, " dim"], epsilon: Any = 1.0) -> Float[Array, " dim"]:
+        """∇R_ε(θ); the flow is θ̇ = −∇R_ε(θ)."""
+        return jax.grad(self.weighted_risk)(theta, self.weights(epsilon))
+
+    def hvp(
+        self, theta: Float[Array, " dim"], v: Float[Array, " dim"], epsilon: Any = 1.0
+    ) -> Float[Array, " dim"]:
+        """∇²R_ε(θ) v without the matrix: memory O(dim)."""
+        return jax.jvp(lambda theta: self.gradient(theta, epsilon), (theta,), (v,))[1]
+
+    def hessian(self, theta: Float[Array, " dim"], epsilon: Any = 1.0) -> Float[Array, "dim dim"]:
+        """∇²R_ε(θ), symmetric to the last bit."""
+        hessian = jax.hessian(self.weighted_risk)(theta, self.weights(epsilon))
+        return 0.5 * (hessian + hessian.T)
+
+    def gauss_newton_vp(
+        self, theta: Float[Array, " dim"], v: Float[Array, " dim"], epsilon: Any = 1.0
+    ) -> Float[Array, " dim"]:
+        """G_ε(θ) v without the matrix: memory O(dim + n·outputs)."""
+        outputs, pushed = jax.jvp(self.predict, (theta,), (v,))
+        _, pull = jax.vjp(self.predict, theta)
+        weighted = jax.vmap(jnp.multiply)(self.weights(epsilon), self._output_hvp(outputs, pushed))
+        return pull(weighted)[0] + self.ridge * v
+
+    def gauss_newton(self, theta: Float[Array, " dim"], epsilon: Any = 1.0) -> Float[Array, "dim dim"]:
+        """G_ε(θ) = Σ_i w_i J_iᵀ (∇²_ŷ ℓ) J_i + ρI, positive semi-definite for ε ≥ 0; J_i is the Jacobian of f(θ; x_i)."""
+        product = jax.vmap(lambda v: self.gauss_newton_vp(theta, v, epsilon))(jnp.eye(self.dim))
+        return 0.5 * (product + product.T)
+
+    def _output_hvp(self, outputs: Array, pushed: Array) -> Array:
+        """∇²_ŷ ℓ applied to one direction per point."""
+
+        def one(output, direction, target):
+            return jax.jvp(jax.grad(lambda value: self.loss.value(value, target)), (output,), (direction,))[1]
+
+        return jax.vmap(one)(outputs, pushed, self.data.y)
+
+    def deleted_loss(self, theta: Float[Array, " dim"]) -> Float[Array, ""]:
+        """ℓ_J(θ) = Σ_{j∈J} ℓ_j(θ)."""
+        predictions = self.predict(theta, self.data.x[self.delete])
+        return jnp.sum(jax.vmap(self.loss.value)(predictions, self.data.y[self.delete]))
+
+    def deleted_gradient(self, theta: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        """g_J(θ) = ∇ℓ_J(θ) = ∂∇R_ε/∂ε."""
+        return jax.grad(self.deleted_loss)(theta)
+
+    def initial(self, key: PRNGKeyArray | int) -> Float[Array, " dim"]:
+        """A random θ₀ in the model's customary scale; `key` is a JAX key or a seed."""
+        if isinstance(key, int):
+            key = jax.random.key(key)
+        return self.model.initial(key, self.data.features, self.output_shape)
+
+    def check_theta(self, theta: Any, what: str = "theta0") -> Float[Array, " dim"]:
+        """`theta` as a float vector; `RequestError` unless it is finite and of shape (dim,)."""
+        theta = as_floats(theta, what)
+        if theta.shape != (self.dim,):
+            raise RequestError(
+                f"{what} must have shape ({self.dim},) for this problem, but has shape {theta.shape}"
+                + ("; a batch goes through jax.vmap or a loop" if theta.ndim == 2 else "")
+            )
+        return theta
+
+
+def _indices(delete: Any, n: int) -> Int[Array, " k"]:
+    """The deleted set as an index array, checked on the host when it is concrete."""
+    if isinstance(delete, jax.core.Tracer):
+        return jnp.atleast_1d(delete)
+    array = np.asarray(delete)
+    if array.size == 0:
+        raise RequestError("delete must name at least one point, but is empty")
+    if array.dtype.kind not in "iu" or array.ndim > 1:
+        raise RequestError(f"delete must be a whole number or a list of them, but is {delete!r}")
+    array = np.atleast_1d(array)
+    outside = array[(array < 0) | (array >= n)]
+    if outside.size:
+        raise RequestError(f"delete must lie in 0…{n - 1} (the data set has {n} points), but names {outside[0]}")
+    if len(np.unique(array)) != len(array):
+        values, counts = np.unique(array, return_counts=True)
+        repeated = values[counts > 1][0]
+        raise RequestError(f"delete must not repeat an index, but names {repeated} more than once")
+    if len(array) >= n:
+        raise RequestError(f"delete must leave at least one of the {n} points, but names all of them")
+    return jnp.asarray(array)
