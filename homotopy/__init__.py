@@ -10,7 +10,7 @@ imported (and can set their switches first).
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 
@@ -29,11 +29,22 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
         "PiecewiseConstant", "BangBang", "PiecewiseLinear", "NeuralSchedule", "Greedy", "parse", "describe",
         "simulate", "surface", "sensitivity", "Trajectory", "Surface", "Sensitivity", "Rodas5P",
     ),
+    "endpoints": (
+        "optimum", "leave_one_out", "leave_one_out_all", "Endpoint", "NotStationaryWarning",
+        "influence", "Influence", "corrected_influence", "newton_estimate", "influence_matrix", "self_influence",
+        "weight_jacobian", "leverage", "cooks_distance", "theta_ddot", "theta_dot_change", "ThetaDotChange",
+        "AbstractInverse", "Cholesky", "CG", "GMRES", "LiSSA", "Arnoldi", "EKFAC", "inverse_memory",
+        "bregman", "response", "pbrf", "pbrf_linearised", "path", "Path", "align",
+        "decompose_error", "decompose_errors", "ErrorDecomposition",
+    ),
+    "scheduler": (
+        "energy", "search", "switching_function", "costate", "pontryagin_residual", "SearchResult", "Certificate",
+    ),
 }  # fmt: skip
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __version__ = "0.1.0"
-__all__ = ["RequestError", "WorkError", *_HOME]  # noqa: PLE0604
+__all__ = ["RequestError", "WorkError", *_HOME]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Arcs: the stretches of time between a schedule's discontinuities. Every engine walks over them with one `lax.scan`."""
+"""Arcs: the stretches of time between a schedule's discontinuities. Engines walk over them with one `lax.scan`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ._schedule import AbstractSchedule
 
 
-def arc_edges(schedule: AbstractSchedule, t1: Array) -> Float[Array, " arcs+1"]:
+def arc_edges(schedule: AbstractSchedule, t1: Array) -> Float[Array, " edges"]:
     """0, the discontinuities kept in [0, t1], t1. Arcs may be empty; arc k follows k discontinuities."""
     inner = jnp.clip(schedule.discontinuities(), 0.0, t1)
     return jnp.concatenate([jnp.zeros(1), inner, jnp.asarray(t1, dtype=float)[None]])

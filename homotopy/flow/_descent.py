@@ -23,7 +23,7 @@ def integrate(
     """
 
     def advance(k, theta):
-        t = k * step
+        t = k.astype(float) * step
         index = jnp.searchsorted(schedule.discontinuities(), t + 0.5 * step)
         return theta - step * problem.gradient(theta, schedule.piece(index, t))
 

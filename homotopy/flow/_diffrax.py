@@ -18,6 +18,7 @@ from ..problem import Problem
 from ._arcs import arc_edges, walk
 from ._rosenbrock import Rodas5P
 from ._schedule import AbstractSchedule
+from ._trajectory import Result
 
 SOLVERS: dict[str, Callable[[], diffrax.AbstractSolver]] = {
     "tsit5": diffrax.Tsit5,
@@ -25,7 +26,6 @@ SOLVERS: dict[str, Callable[[], diffrax.AbstractSolver]] = {
     "rodas5p": Rodas5P,
     "kvaerno3": diffrax.Kvaerno3,
     "kvaerno5": diffrax.Kvaerno5,
-    "kencarp4": diffrax.KenCarp4,
 }
 # Beyond this λ_max·t1 an explicit solver is held back by stability, not by accuracy: at rtol 1e-6 … 1e-10 it then takes
 # over 300 steps (its stability interval is about 3.3), which is what Rodas5P needs on a stiff problem.
@@ -41,8 +41,13 @@ Velocity = Callable[[Array, Array], Array]
 class Dense(eqx.Module):
     """θ at any time, from the solver's own interpolation on each arc."""
 
-    edges: Float[Array, " arcs+1"]
+    edges: Float[Array, " edges"]
     interpolation: Any  # one diffrax.DenseInterpolation, its leaves stacked over the arcs
+
+    @property
+    def t1(self) -> Float[Array, ""]:
+        """The last time it knows."""
+        return self.edges[-1]
 
     def __call__(self, t: Float[Array, ""]) -> Float[Array, " dim"]:
         arcs = self.edges.shape[0] - 1
@@ -60,11 +65,11 @@ def integrate(
     t1: Float[Array, ""],
     *,
     solver: diffrax.AbstractSolver,
-    rtol: float,
-    atol: float,
+    rtol: Any,
+    atol: Any,
     max_steps: int,
     dense: bool = False,
-) -> tuple[Float[Array, "times size"], Float[Array, " size"], diffrax.RESULTS, dict[str, Array], Dense | None]:
+) -> tuple[Float[Array, "times size"], Float[Array, " size"], Result, dict[str, Array], Dense | None]:
     """Solve dy/dt = velocity(ε(t), y) arc by arc. Returns y at `ts`, y(t1), the result code, statistics, dense output.
 
     After a failed arc the remaining values are `inf`, and the code says why it failed.
@@ -124,12 +129,12 @@ def choose_solver(
             solver = "rodas5p"
         else:
             solver = "tsit5"
-    if solver not in SOLVERS:
+    if not isinstance(solver, str) or solver not in SOLVERS:
         raise RequestError(f"solver must be one of {', '.join(SOLVERS)} or a Diffrax solver, but is {solver!r}")
     return solver, SOLVERS[solver]()
 
 
-def advice(result: diffrax.RESULTS, max_steps: int) -> str:
+def advice(result: Result, max_steps: int) -> str:
     """What happened and what to try, in one line."""
     if result == diffrax.RESULTS.max_steps_reached:
         return (
@@ -138,7 +143,8 @@ def advice(result: diffrax.RESULTS, max_steps: int) -> str:
         )
     if result == diffrax.RESULTS.dt_min_reached:
         return (
-            "the solver's step became too small: θ(t) diverges (ε < 0, or a risk unbounded below), or rtol is below what "
-            "64-bit floats carry; try a shorter t1 or a looser rtol"
+            "the solver's step became too small: θ(t) diverges (ε < 0, or a risk unbounded below), or rtol is below "
+            "what 64-bit floats carry; try a shorter t1 or a looser rtol"
         )
-    return f"the solver failed: {diffrax.RESULTS[result]}; try another solver or a looser rtol"
+    messages: Any = diffrax.RESULTS
+    return f"the solver failed: {messages[result]}; try another solver or a looser rtol"

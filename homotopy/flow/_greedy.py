@@ -17,15 +17,19 @@ import numpy as np
 import optimistix
 from jaxtyping import Array, Float
 
-from .._errors import WorkError
+from .._errors import RequestError, WorkError
 from ..problem import Problem
 from ..problem._dataset import as_floats
 from . import _diffrax
 from ._trajectory import Trajectory
 
 _SLIDING = 2
+# Relative to ‖∇ℓ_J‖ (‖θ‖ + ‖target‖): well above the rounding of a(θ), well below any tolerance.
+_SLACK = 1e-12
 # A trajectory that changes mode more often than this is chattering: an error, not an answer.
 _MAX_STRETCHES = 500
+# mypy takes a class variable of Bisection for an argument.
+_BISECTION: Any = optimistix.Bisection(rtol=1e-13, atol=1e-13, flip="detect")  # type: ignore[call-arg]
 
 
 class Greedy(eqx.Module):
@@ -41,7 +45,7 @@ class Greedy(eqx.Module):
         return jnp.where(self.gain(theta, problem) > 0, 1.0, 0.0)
 
     def gain(self, theta: Float[Array, " dim"], problem: Problem) -> Float[Array, ""]:
-        """a(θ) = ⟨−∇ℓ_J(θ), target − θ⟩: the rate towards the target that one unit of weight adds, times the distance."""
+        """a(θ) = ⟨−∇ℓ_J(θ), target − θ⟩: the rate towards the target that a unit of weight adds, times the distance."""
         return problem.deleted_gradient(theta) @ (theta - self.target)
 
     def gain_rates(self, theta: Float[Array, " dim"], problem: Problem) -> tuple[Array, Array]:
@@ -57,7 +61,7 @@ def _epsilon(mode: Array, schedule: Greedy, theta: Array, problem: Problem) -> A
     rate0, rate1 = schedule.gain_rates(theta, problem)
     apart = rate0 - rate1
     equivalent = jnp.clip(rate0 / jnp.where(apart == 0, 1.0, apart), 0.0, 1.0)
-    return jnp.where(mode == _SLIDING, equivalent, mode)
+    return jnp.where(mode == _SLIDING, equivalent, mode.astype(float))
 
 
 @eqx.filter_jit
@@ -71,21 +75,28 @@ def _stretch(problem, schedule, theta, start, end, ts, mode, solver, rtol, atol,
         theta = y
         gain = schedule.gain(theta, problem)
         rate0, rate1 = schedule.gain_rates(theta, problem)
+        # Modes 0 and 1 last until the surface is crossed by more than rounding: only a fall through 0 is an event, so
+        # that a mode that began on the wrong side of it by rounding would never end.
+        scale = jnp.linalg.norm(theta) + jnp.linalg.norm(schedule.target)
+        slack = _SLACK * jnp.linalg.norm(problem.deleted_gradient(theta)) * scale
+        crossed = jnp.where(mode == 1, gain, -gain) + slack
         # Sliding lasts while the surface attracts from both sides: ȧ₁ < 0 < ȧ₀.
-        return jnp.where(mode == _SLIDING, jnp.minimum(rate0, -rate1), (2 * mode - 1) * gain)
+        return jnp.where(mode == _SLIDING, jnp.minimum(rate0, -rate1), crossed)
 
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(field), solver, start, end, None, theta,
         saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=jnp.clip(ts, start, end)), diffrax.SubSaveAt(t1=True)]),
         stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol), max_steps=max_steps, throw=False,
-        event=diffrax.Event(valid, optimistix.Bisection(rtol=1e-13, atol=1e-13, flip="detect"), direction=False),
+        event=diffrax.Event(valid, _BISECTION, direction=False),
     )  # fmt: skip
     saved, last = solution.ys[0], solution.ys[1][0]
     epsilons = jax.vmap(lambda theta: _epsilon(mode, schedule, theta, problem))(saved)
     rate0, rate1 = schedule.gain_rates(last, problem)
-    leaving = jnp.where(mode == _SLIDING, jnp.where(rate0 <= -rate1, 0, 1), jnp.where(mode == 1, 0, 1))
-    attracts = (rate1 < 0) & (rate0 > 0) & (mode != _SLIDING)
-    following = jnp.where(attracts, _SLIDING, leaving)
+    # Whichever mode the gain's own rate carries on with; where both carry it back to the surface, it slides.
+    after0 = jnp.where(rate1 > 0, 1, jnp.where(rate0 > 0, _SLIDING, 0))
+    after1 = jnp.where(rate0 < 0, 0, jnp.where(rate1 < 0, _SLIDING, 1))
+    after_sliding = jnp.where(rate0 <= -rate1, 0, 1)
+    following = jnp.stack([after0, after1, after_sliding])[mode]
     stopped = solution.result == diffrax.RESULTS.event_occurred
     return solution.ts[1][0], last, saved, epsilons, following, stopped, solution.result, solution.stats
 
@@ -94,6 +105,8 @@ def simulate_greedy(
     problem: Problem, schedule: Greedy, theta0: Array, ts: Array, t1: Array, *, solver, rtol, atol, max_steps
 ) -> Trajectory:
     """The closed loop, stretch by stretch. `stats` adds the number of switches and the time spent sliding."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((problem, schedule, theta0, ts, t1))):
+        raise RequestError("a feedback schedule decides on the host: it runs under no jit, vmap or grad; use a loop")
     problem.check_theta(schedule.target, "target")
     name, chosen = _diffrax.choose_solver(problem, theta0, t1, solver)
     thetas = np.full((ts.shape[0], problem.dim), np.inf)
@@ -115,10 +128,12 @@ def simulate_greedy(
         start = end
         if not stopped or start >= float(t1):
             break
-        switches += 1
+        switches += int(following) != mode
         mode = int(following)
     else:
-        raise WorkError(f"the greedy schedule changed {_MAX_STRETCHES} times before t = {start:g}: it chatters; loosen rtol")
+        raise WorkError(
+            f"the greedy schedule changed {_MAX_STRETCHES} times before t = {start:g}: it chatters; loosen rtol"
+        )
     counts = {"steps": jnp.asarray(steps), "switches": jnp.asarray(switches), "sliding_time": jnp.asarray(sliding)}
     return Trajectory(
         ts, jnp.asarray(thetas), jnp.asarray(epsilons), theta, counts, diffrax.RESULTS.successful, "diffrax", name

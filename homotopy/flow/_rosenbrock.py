@@ -13,7 +13,6 @@ dense output of order 4. The tests check the orders.
 from typing import ClassVar
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,8 +67,8 @@ _DENSE = np.array([
 class _Dense(diffrax.AbstractLocalInterpolation):
     """y(t₀ + s h) = (1−s) y₀ + s (y₁ + (1−s)(d₀ + s(d₁ + s d₂))), order 4."""
 
-    t0: Array
-    t1: Array
+    t0: Array  # type: ignore[misc]  # Equinox's abstract fields are class variables to mypy
+    t1: Array  # type: ignore[misc]
     y0: Float[Array, " dim"]
     y1: Float[Array, " dim"]
     dense: Float[Array, "3 dim"]
@@ -104,7 +103,9 @@ class Rodas5P(diffrax.AbstractAdaptiveSolver):
         return terms.vf(t0, y0, args)
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        h = t1 - t0
+        # Rows of a batch that have arrived wait with h = 0: what they compute is thrown away, but the derivative of 1/h
+        # there would make every gradient NaN.
+        h = jnp.where(t1 == t0, 1.0, t1 - t0)
 
         def field(t, y):
             return terms.vf(t, y, args)
@@ -114,18 +115,13 @@ class Rodas5P(diffrax.AbstractAdaptiveSolver):
         # One inverse and eight products beat eight pairs of triangular solves at the sizes this is for.
         inverse = jnp.linalg.inv(jnp.eye(y0.size) / (_GAMMA * h) - jacobian)
 
-        def stage(ks, row):
-            a, c, time, d = row
+        # A loop keeps one copy of the vector field in the graph instead of eight: compile time is the user's time.
+        def stage(i, ks):
+            a, c, time, d = (jnp.asarray(table)[i] for table in (_A, _C, _TIMES, _D))
             slope = field(t0 + time * h, y0 + a @ ks) + (c @ ks) / h + d * h * by_time
-            k = inverse @ slope
-            return ks, k
+            return ks.at[i].set(inverse @ slope)
 
-        # A scan keeps one copy of the vector field in the graph instead of eight: compile time is the user's time.
-        def body(i, ks):
-            _, k = stage(ks, (jnp.asarray(_A)[i], jnp.asarray(_C)[i], jnp.asarray(_TIMES)[i], jnp.asarray(_D)[i]))
-            return ks.at[i].set(k)
-
-        ks = jax.lax.fori_loop(0, 8, body, jnp.zeros((8, y0.size)))
+        ks = jax.lax.fori_loop(0, 8, stage, jnp.zeros((8, y0.size)))
         y1 = y0 + jnp.asarray(_A)[7] @ ks + ks[7]
         dense_info = {"y0": y0, "y1": y1, "dense": jnp.asarray(_DENSE) @ ks}
         return y1, ks[7], dense_info, None, diffrax.RESULTS.successful

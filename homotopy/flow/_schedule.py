@@ -89,7 +89,9 @@ class PolynomialDecay(AbstractSchedule):
         return jnp.stack([self.start, self.end])
 
     def piece(self, index, t):
-        return _down(index, _remaining(t, self.start, self.end) ** self.power)
+        remaining = _remaining(t, self.start, self.end)
+        positive = remaining > 0  # for power < 1 the slope at 0 is ∞, and ∞ · 0 would spoil every derivative
+        return _down(index, jnp.where(positive, jnp.where(positive, remaining, 1.0) ** self.power, 0.0))
 
 
 class LinearDecay(AbstractSchedule):

@@ -5,12 +5,13 @@ from typing import Any
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 
-from .._errors import WorkError
+from .._errors import RequestError, WorkError
 from ..problem import Problem
 from . import _diffrax
 from ._schedule import AbstractSchedule
-from ._simulate import MAX_STEPS, _saved_times, as_time, as_tolerance, is_concrete
+from ._simulate import MAX_STEPS, _saved_times, as_step_limit, as_time, as_tolerance, check_schedule, is_concrete
 from ._trajectory import Sensitivity
 
 
@@ -22,8 +23,8 @@ def sensitivity(
     t1: Any,
     ts: Any = None,
     solver: str | diffrax.AbstractSolver | None = None,
-    rtol: float = 1e-8,
-    atol: float = 1e-10,
+    rtol: Any = 1e-8,
+    atol: Any = 1e-10,
     max_steps: int = MAX_STEPS,
 ) -> Sensitivity:
     """θ(t) and s(t) = ∂θ(t)/∂ε for a weight ε(t) + δ, δ → 0 (mathematics §10):
@@ -34,7 +35,11 @@ def sensitivity(
     function, where the minimum is not degenerate. Raises as `simulate` does.
     """
     theta0 = problem.check_theta(theta0)
+    check_schedule(schedule)
     t1 = as_time(t1)
+    if is_concrete(t1) and not np.isfinite(t1):
+        raise RequestError("t1 must be finite here; the limit t → ∞ is influence(problem)")
+    max_steps = as_step_limit(max_steps, MAX_STEPS)
     ts = _saved_times(ts, t1)
     name, chosen = _diffrax.choose_solver(problem, theta0, t1, solver)
     states, result, stats = _job(

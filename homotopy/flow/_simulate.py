@@ -1,12 +1,13 @@
 """`simulate`: one trajectory θ(t, ε(t)), by whichever engine fits."""
 
+from numbers import Integral
 from typing import Any, Literal
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from diffrax import RESULTS, AbstractSolver
 from jaxtyping import Array, Float
 
 from .._errors import RequestError, WorkError
@@ -30,9 +31,9 @@ def simulate(
     t1: Any,
     ts: Any = None,
     method: Method = "auto",
-    solver: str | diffrax.AbstractSolver | None = None,
-    rtol: float = 1e-8,
-    atol: float = 1e-10,
+    solver: str | AbstractSolver | None = None,
+    rtol: Any = 1e-8,
+    atol: Any = 1e-10,
     step: Any = None,
     dense: bool = False,
     max_steps: int | None = None,
@@ -43,9 +44,11 @@ def simulate(
     - `method`: "exact" for linear regression under a piecewise constant ε(t) (machine precision, t1 = ∞ allowed),
       "diffrax" for everything (adaptive, to `rtol`, `atol`), "descent" for gradient descent with `step` η, whose
       iterate k stands at t = kη; "auto" takes the exact engine where it applies.
-    - `solver`: tsit5, dopri8, rodas5p, kvaerno3, kvaerno5, kencarp4, or a Diffrax solver; chosen by stiffness if not given.
+    - `solver`: tsit5, dopri8, rodas5p, kvaerno3, kvaerno5, or a Diffrax solver; chosen by stiffness if not given.
+      `max_steps` is counted on each arc between two discontinuities of ε(t).
 
-    Works under `jax.jit`, `vmap` and `grad` (then nothing is checked). Raises `RequestError` for options that would be
+    Works under `jax.jit`, `vmap` and `grad` (then nothing is checked; the Diffrax engine has reverse mode only, and
+    `Greedy` none of them). Raises `RequestError` for options that would be
     ignored, times that are negative or unsorted and a θ₀ of the wrong shape; `WorkError`, saying what to try, if the
     solve fails.
     """
@@ -55,41 +58,51 @@ def simulate(
     if isinstance(schedule, Greedy):
         _refuse(method not in ("auto", "diffrax"), "a feedback schedule is integrated by method='diffrax' only")
         _refuse(dense or step is not None, "a feedback schedule takes neither dense=True nor step")
-        return simulate_greedy(
-            problem, schedule, theta0, ts, t1, solver=solver, rtol=rtol, atol=atol, max_steps=max_steps or MAX_STEPS
-        )
-    _refuse(not isinstance(schedule, AbstractSchedule), f"schedule must be a schedule such as Step(0.5), but is {schedule!r}")
+        _refuse_infinite(t1)
+        limit = as_step_limit(max_steps, MAX_STEPS)
+        rtol, atol = as_tolerance(rtol, "rtol"), as_tolerance(atol, "atol")
+        return simulate_greedy(problem, schedule, theta0, ts, t1, solver=solver, rtol=rtol, atol=atol, max_steps=limit)
+    check_schedule(schedule)
     exact = problem.least_squares and schedule.piecewise_constant
     if method == "auto":
         method = "exact" if exact and solver is None and max_steps is None and step is None else "diffrax"
-    _refuse(method not in ("exact", "diffrax", "descent"), f"method must be auto, exact, diffrax or descent, but is {method!r}")
+    known = method in ("exact", "diffrax", "descent")
+    _refuse(not known, f"method must be auto, exact, diffrax or descent, but is {method!r}")
     _refuse(method != "descent" and step is not None, "step is for method='descent' only")
-    _refuse(method != "diffrax" and solver is not None, f"method={method!r} uses no ODE solver, so solver= would be ignored")
-    _refuse(method != "diffrax" and max_steps is not None, f"method={method!r} takes a fixed number of steps; drop max_steps")
+    if method != "diffrax":
+        _refuse(solver is not None, f"method={method!r} uses no ODE solver, so solver= would be ignored")
+        _refuse(max_steps is not None, f"method={method!r} takes a fixed number of steps; drop max_steps")
     epsilons = schedule(ts)
     if method == "exact":
-        _refuse(not exact, "method='exact' needs linear regression, squared loss and a piecewise constant schedule; use 'diffrax'")
+        _refuse(
+            not exact,
+            "method='exact' needs linear regression, squared loss and a piecewise constant schedule; use 'diffrax'",
+        )
         thetas, theta1 = _exact_job(problem, schedule, theta0, ts, t1)
+        if is_concrete(theta1) and not np.isfinite(theta1).all():
+            raise WorkError("θ(t) diverges: ε < 0 makes the risk unbounded below; try a shorter t1 or a smaller |ε|")
         keep = _ExactDense(problem, schedule, theta0, t1) if dense else None
-        stats = {"arcs": jnp.asarray(schedule.discontinuities().shape[0] + 1)}
-        return Trajectory(ts, thetas, epsilons, theta1, stats, diffrax.RESULTS.successful, "exact", "eigendecomposition", keep)
-    _refuse(not isinstance(t1, jax.core.Tracer) and not np.isfinite(t1), "t1 must be finite here; t1 = ∞ is for method='exact'")
+        arcs = {"arcs": jnp.asarray(schedule.discontinuities().shape[0] + 1)}
+        return Trajectory(ts, thetas, epsilons, theta1, arcs, RESULTS.successful, "exact", "eigendecomposition", keep)
+    _refuse_infinite(t1)
     if method == "descent":
         _refuse(dense, "gradient descent has no values between its steps; drop dense=True")
         step = _positive_step(step, t1)
         thetas, theta1, steps = _descent_job(problem, schedule, theta0, ts, t1, step)
-        trajectory = Trajectory(
-            ts, thetas, epsilons, theta1, {"steps": steps}, diffrax.RESULTS.successful, "descent", "gradient descent"
-        )
         if is_concrete(theta1) and not np.isfinite(theta1).all():
-            raise WorkError(f"gradient descent diverged: step = {float(step):g} is too large; it must be below 2/λ_max(∇²R)")
-        return trajectory
+            raise WorkError(
+                f"gradient descent diverged: step = {float(step):g} is too large; it must be below 2/λ_max(∇²R)"
+            )
+        counts = {"steps": steps}
+        return Trajectory(
+            ts, thetas, epsilons, theta1, counts, RESULTS.successful, "descent", "gradient descent"
+        )
     name, chosen = _diffrax.choose_solver(problem, theta0, t1, solver)
-    limit = max_steps or (MAX_DENSE_STEPS if dense else MAX_STEPS)
+    limit = as_step_limit(max_steps, MAX_DENSE_STEPS if dense else MAX_STEPS)
     thetas, theta1, result, stats, keep = _diffrax_job(
         problem, schedule, theta0, ts, t1, chosen, as_tolerance(rtol, "rtol"), as_tolerance(atol, "atol"), limit, dense
     )
-    if is_concrete(theta1) and result != diffrax.RESULTS.successful:
+    if is_concrete(theta1) and result != RESULTS.successful:
         raise WorkError(_diffrax.advice(result, limit))
     return Trajectory(ts, thetas, epsilons, theta1, stats, result, "diffrax", name, keep)
 
@@ -142,7 +155,7 @@ def as_saved_times(ts: Any) -> Float[Array, " k"]:
     if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iuf":
         raise RequestError(f"ts must be a list of at least one time, but is {ts!r}")
     if np.isnan(values).any() or (values < 0).any():
-        raise RequestError(f"ts must not be negative or NaN (time starts at 0), but its smallest entry is {values.min():g}")
+        raise RequestError(f"ts must not be negative or NaN (time starts at 0), but its smallest is {values.min():g}")
     if (np.diff(values) < 0).any():
         raise RequestError("ts must be sorted from small to large")
     return jnp.asarray(values, dtype=float)
@@ -151,13 +164,29 @@ def as_saved_times(ts: Any) -> Float[Array, " k"]:
 def as_tolerance(value: Any, what: str) -> Float[Array, ""]:
     """A tolerance > 0, as an array so that changing it does not compile again."""
     tolerance = as_floats(value, what)
-    _refuse(is_concrete(tolerance) and not (tolerance.ndim == 0 and tolerance > 0), f"{what} must be one number > 0, but is {value!r}")
+    positive = not is_concrete(tolerance) or (tolerance.ndim == 0 and bool(tolerance > 0))
+    _refuse(not positive, f"{what} must be one number > 0, but is {value!r}")
     return tolerance
+
+
+def as_step_limit(max_steps: int | None, default: int) -> int:
+    """`max_steps`, or the default for None."""
+    if max_steps is None:
+        return default
+    fine = isinstance(max_steps, Integral) and max_steps >= 1
+    _refuse(not fine, f"max_steps must be a whole number ≥ 1, but is {max_steps!r}")
+    return int(max_steps)
+
+
+def check_schedule(schedule: Any) -> None:
+    """`RequestError` unless `schedule` is an ε(t)."""
+    fine = isinstance(schedule, AbstractSchedule)
+    _refuse(not fine, f"schedule must be a schedule such as Step(0.5), but is {schedule!r}")
 
 
 def _saved_times(ts: Any, t1: Array) -> Float[Array, " k"]:
     if ts is None:
-        _refuse(is_concrete(t1) and not np.isfinite(t1), "ts must be given when t1 is infinite")
+        _refuse(is_concrete(t1) and not bool(np.isfinite(t1)), "ts must be given when t1 is infinite")
         return jnp.linspace(0.0, t1, 101)
     ts = as_saved_times(ts)
     if is_concrete(ts) and is_concrete(t1) and ts[-1] > t1:
@@ -168,8 +197,13 @@ def _saved_times(ts: Any, t1: Array) -> Float[Array, " k"]:
 def _positive_step(step: Any, t1: Any) -> Float[Array, ""]:
     _refuse(step is None, "method='descent' needs step=η, the length of one step")
     step = as_tolerance(step, "step")
-    _refuse(is_concrete(step) and is_concrete(t1) and step > t1, f"step must not exceed t1 = {float(t1):g}, but is {step}")
+    if is_concrete(step) and is_concrete(t1) and step > t1:
+        raise RequestError(f"step must not exceed t1 = {float(t1):g}, but is {float(step):g}")
     return step
+
+
+def _refuse_infinite(t1: Any) -> None:
+    _refuse(is_concrete(t1) and not bool(np.isfinite(t1)), "t1 must be finite here; t1 = ∞ is for method='exact'")
 
 
 def _refuse(condition: bool, message: str) -> None:

@@ -12,7 +12,7 @@ from .._errors import RequestError
 from ..problem import Problem
 from . import _diffrax, _exact
 from ._schedule import Constant, _weights
-from ._simulate import MAX_STEPS, as_saved_times, as_tolerance
+from ._simulate import MAX_STEPS, as_saved_times, as_step_limit, as_tolerance
 from ._trajectory import Surface
 
 # Rows of a batch wait for the slowest, but every chunk pays the loop's overhead again; at 64 rows the two balance.
@@ -27,8 +27,8 @@ def surface(
     ts: Any,
     method: Literal["auto", "exact", "diffrax"] = "auto",
     solver: str | diffrax.AbstractSolver | None = None,
-    rtol: float = 1e-8,
-    atol: float = 1e-10,
+    rtol: Any = 1e-8,
+    atol: Any = 1e-10,
     max_steps: int = MAX_STEPS,
     batch_size: int = BATCH,
     unrestricted: bool = False,
@@ -50,7 +50,12 @@ def surface(
         raise RequestError("method='exact' needs linear regression with squared loss, and no solver")
     if method == "exact" or (method == "auto" and problem.least_squares and solver is None):
         thetas = _exact_surface(problem, epsilons, theta0, ts)
-        return Surface(epsilons, ts, thetas, {}, {}, "exact", "eigendecomposition")
+        diverged = np.flatnonzero(~np.isfinite(thetas).all(axis=(1, 2)))
+        failures = {int(row): "θ(t, ε) diverges: ε < 0 makes the risk unbounded below" for row in diverged}
+        return Surface(epsilons, ts, thetas, {}, failures, "exact", "eigendecomposition")
+    max_steps = as_step_limit(max_steps, MAX_STEPS)
+    if batch_size < 1:
+        raise RequestError(f"batch_size must be at least 1, but is {batch_size}")
     if not np.isfinite(ts[-1]):
         raise RequestError("ts must be finite here; θ(∞, ε) needs linear regression, or optimum(problem, ε)")
     name, chosen = _diffrax.choose_solver(problem, theta0, ts[-1], solver)
@@ -59,9 +64,9 @@ def surface(
     chunk = min(batch_size, len(order))
     padding = -len(order) % chunk  # whole chunks only: a remainder would be compiled again
     padded = jnp.asarray(np.append(sorted_epsilons, np.repeat(sorted_epsilons[-1], padding)))
-    thetas, result, stats = _diffrax_surface(
-        problem, padded.reshape(-1, chunk), theta0, ts, chosen, as_tolerance(rtol, "rtol"), as_tolerance(atol, "atol"), max_steps
-    )
+    rtol, atol = as_tolerance(rtol, "rtol"), as_tolerance(atol, "atol")
+    chunks = padded.reshape(-1, chunk)
+    thetas, result, stats = _diffrax_surface(problem, chunks, theta0, ts, chosen, rtol, atol, max_steps)
     back = np.argsort(order)
     thetas, result, stats = jax.tree.map(lambda leaf: leaf[: len(order)][back], (thetas, result, stats))
     failed = np.flatnonzero(np.asarray(result != diffrax.RESULTS.successful))

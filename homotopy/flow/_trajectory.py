@@ -1,9 +1,7 @@
 """What a simulation returns: θ and ε at the saved times, how it went, and θ at any other time if asked for."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,6 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._errors import RequestError
+
+# An item of `diffrax.RESULTS`; type checkers take the members of that enumeration for text.
+Result: TypeAlias = Any
 
 
 class Trajectory(eqx.Module):
@@ -25,23 +26,31 @@ class Trajectory(eqx.Module):
     epsilons: Float[Array, "k ..."]
     theta1: Float[Array, " dim"]
     stats: dict[str, Array]
-    result: diffrax.RESULTS
+    result: Result
     method: str = eqx.field(static=True)
     solver: str = eqx.field(static=True)
-    dense: Callable[[Array], Array] | None = None
+    dense: Any = None  # if asked for: θ as a function of t, with its last time `t1`
 
     def evaluate(self, t: Any) -> Float[Array, "*times dim"]:
         """θ at any time or array of times in [0, t1]; the simulation must have been asked for `dense=True`."""
         if self.dense is None:
             raise RequestError("this trajectory was saved at ts only; simulate(…, dense=True) keeps all times")
         t = jnp.asarray(t, dtype=float)
-        values = jax.vmap(self.dense)(t.reshape(-1))
+        outside = (t < 0) | (t > self.dense.t1)
+        if not isinstance(outside, jax.core.Tracer) and outside.any():
+            raise RequestError(f"t must lie in [0, t1] = [0, {float(self.dense.t1):g}], but {t[outside][0]:g} does not")
+        values = _at_each(self.dense, t.reshape(-1))
         return values.reshape(*t.shape, -1)
 
     def __str__(self) -> str:
         steps = ", ".join(f"{key.replace('_', ' ')} {np.asarray(value)}" for key, value in self.stats.items())
         end = np.array2string(np.asarray(self.theta1), precision=6, threshold=8)
         return f"Trajectory to t = {float(self.ts[-1]):g} by {self.method} ({self.solver}): {steps}\n  θ(t1) = {end}"
+
+
+@eqx.filter_jit
+def _at_each(dense: Any, ts: Array) -> Array:
+    return jax.vmap(dense)(ts)
 
 
 class Surface(eqx.Module):
@@ -84,5 +93,5 @@ class Sensitivity(eqx.Module):
     thetas: Float[Array, "k dim"]
     sensitivities: Float[Array, "k dim"]
     stats: dict[str, Array]
-    result: diffrax.RESULTS
+    result: Result
     solver: str = eqx.field(static=True)

@@ -11,6 +11,21 @@ from jaxtyping import Array, Float
 from .._errors import RequestError
 
 
+class _Label(str):
+    """Text that equals every other label: as a static field it must never be a reason to compile again."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Label)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return 0
+
+
 class Dataset(eqx.Module):
     """The points z_i = (x_i, y_i).
 
@@ -21,12 +36,12 @@ class Dataset(eqx.Module):
 
     x: Float[Array, "n features"]
     y: Float[Array, " n"] | Float[Array, "n outputs"]
-    name: str = eqx.field(static=True, default="")
+    _label: _Label = eqx.field(static=True)
 
     def __init__(self, x: Any, y: Any, *, name: str = ""):
         self.x = as_floats(x, "x")
         self.y = as_floats(y, "y")
-        self.name = name
+        self._label = _Label(name)
         if self.x.ndim != 2:
             raise RequestError(
                 f"x must have shape (n, features), but has shape {self.x.shape}"
@@ -42,6 +57,13 @@ class Dataset(eqx.Module):
             raise RequestError(f"a data set must have at least 2 points, but has {self.x.shape[0]}")
         if self.x.shape[1] < 1:
             raise RequestError("x must have at least one feature, but has none")
+        if self.y.size == 0:
+            raise RequestError("y must have at least one output, but has none")
+
+    @property
+    def name(self) -> str:
+        """Where the points come from."""
+        return str.__str__(self._label)
 
     @property
     def n(self) -> int:
@@ -56,7 +78,10 @@ class Dataset(eqx.Module):
     def subset(self, rows: Any) -> "Dataset":
         """The data set of the given rows (indices or a boolean mask), in that order."""
         rows = np.asarray(rows)
-        return Dataset(self.x[rows], self.y[rows], name=self.name)
+        try:  # NumPy, because JAX would take the nearest row for one that does not exist
+            return Dataset(np.asarray(self.x)[rows], np.asarray(self.y)[rows], name=self.name)
+        except IndexError as error:
+            raise RequestError(f"rows must be indices or a mask of the {self.n} points: {error}") from None
 
 
 def as_floats(values: Any, what: str) -> Float[Array, "..."]:

@@ -8,11 +8,14 @@ import abc
 import functools
 import math
 from collections.abc import Callable
+from numbers import Integral
+from typing import Literal
 
 import equinox as eqx
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._errors import RequestError
@@ -44,7 +47,7 @@ class AbstractModel(eqx.Module):
 
     @abc.abstractmethod
     def predict(
-        self, theta: Float[Array, " dim"], x: Float[Array, "m features"], output_shape: tuple[int, ...]
+        self, theta: Float[Array | np.ndarray, " dim"], x: Float[Array | np.ndarray, "m features"], output_shape: tuple[int, ...]
     ) -> Float[Array, "m *outputs"]:
         """f(θ; x) for the rows of x."""
 
@@ -97,8 +100,8 @@ class MLP(AbstractModel):
     """Multi-layer perceptron with `depth` hidden layers of `width` neurons (an `equinox.nn.MLP`).
 
     θ lists each layer's weight matrix (row by row: one row per neuron), then its bias, from input to output.
-    `activation` is one of tanh, sigmoid, softplus, gelu, silu, elu, sin, identity: twice differentiable, as the flow needs
-    (elu: once, with a Lipschitz derivative).
+    `activation` is one of tanh, sigmoid, softplus, gelu, silu, elu, sin, identity: twice differentiable, as the flow
+    needs (elu: once, with a Lipschitz derivative).
     """
 
     width: int = eqx.field(static=True)
@@ -107,11 +110,11 @@ class MLP(AbstractModel):
 
     def __init__(self, width: int = 3, depth: int = 1, activation: str = "tanh"):
         for what, value in (("width", width), ("depth", depth)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
                 raise RequestError(f"{what} must be a whole number ≥ 1, but is {value!r}")
         if activation not in ACTIVATIONS:
             raise RequestError(f"activation must be one of {', '.join(ACTIVATIONS)}, but is {activation!r}")
-        self.width, self.depth, self.activation = width, depth, activation
+        self.width, self.depth, self.activation = int(width), int(depth), activation
 
     def default_loss(self):
         return SquaredLoss()
@@ -128,7 +131,7 @@ class MLP(AbstractModel):
         return self.flatten(self._make(features, output_shape, key))
 
     def module(
-        self, theta: Float[Array, " dim"], features: int, output_shape: tuple[int, ...] = ()
+        self, theta: Float[Array | np.ndarray, " dim"], features: int, output_shape: tuple[int, ...] = ()
     ) -> eqx.nn.MLP:
         """θ as an Equinox module."""
         shapes = eqx.filter_eval_shape(self._make, features, output_shape, jax.random.key(0))
@@ -145,7 +148,7 @@ class MLP(AbstractModel):
         return jax.flatten_util.ravel_pytree(eqx.filter(module, eqx.is_array))[0]
 
     def _make(self, features: int, output_shape: tuple[int, ...], key: PRNGKeyArray) -> eqx.nn.MLP:
-        out = math.prod(output_shape) if output_shape else "scalar"
+        out: int | Literal["scalar"] = math.prod(output_shape) if output_shape else "scalar"
         return eqx.nn.MLP(
             features, out, self.width, self.depth, activation=ACTIVATIONS[self.activation], key=key
         )

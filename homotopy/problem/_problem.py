@@ -4,6 +4,7 @@ Notation: θ `theta` (dim,), ε `epsilon`, J `delete`, ρ `ridge`, w `weights` (
 Sum convention throughout: R_w(θ) = Σ_i w_i ℓ_i(θ) + ½ρ‖θ‖². The mean convention of the papers is R_1/n.
 """
 
+from numbers import Integral
 from typing import Any
 
 import equinox as eqx
@@ -73,40 +74,40 @@ class Problem(eqx.Module):
 
     # The risk and its derivatives -------------------------------------------------------------------------------
 
-    def predict(self, theta: Float[Array, " dim"], x: Any = None) -> Float[Array, "m *outputs"]:
+    def predict(self, theta: Float[Array | np.ndarray, " dim"], x: Any = None) -> Float[Array, "m *outputs"]:
         """f(θ; x) for the rows of x (m, features), or of the data when x is not given."""
         x = self.data.x if x is None else jnp.asarray(x, dtype=float)
         return self.model.predict(theta, x, self.output_shape)
 
-    def losses(self, theta: Float[Array, " dim"]) -> Float[Array, " n"]:
+    def losses(self, theta: Float[Array | np.ndarray, " dim"]) -> Float[Array, " n"]:
         """ℓ_i(θ) for every point."""
         return jax.vmap(self.loss.value)(self.predict(theta), self.data.y)
 
-    def weighted_risk(self, theta: Float[Array, " dim"], weights: Float[Array, " n"]) -> Float[Array, ""]:
+    def weighted_risk(self, theta: Float[Array | np.ndarray, " dim"], weights: Float[Array | np.ndarray, " n"]) -> Float[Array, ""]:
         """R_w(θ) for a weight on every point (Koh et al. 2019)."""
         return weights @ self.losses(theta) + 0.5 * self.ridge * (theta @ theta)
 
-    def risk(self, theta: Float[Array, " dim"], epsilon: Any = 1.0) -> Float[Array, ""]:
+    def risk(self, theta: Float[Array | np.ndarray, " dim"], epsilon: Any = 1.0) -> Float[Array, ""]:
         """R_ε(θ), a sum over points."""
         return self.weighted_risk(theta, self.weights(epsilon))
 
-    def gradient(self, theta: Float[Array, " dim"], epsilon: Any = 1.0) -> Float[Array, " dim"]:
+    def gradient(self, theta: Float[Array | np.ndarray, " dim"], epsilon: Any = 1.0) -> Float[Array, " dim"]:
         """∇R_ε(θ); the flow is θ̇ = −∇R_ε(θ)."""
         return jax.grad(self.weighted_risk)(theta, self.weights(epsilon))
 
     def hvp(
-        self, theta: Float[Array, " dim"], v: Float[Array, " dim"], epsilon: Any = 1.0
+        self, theta: Float[Array | np.ndarray, " dim"], v: Float[Array | np.ndarray, " dim"], epsilon: Any = 1.0
     ) -> Float[Array, " dim"]:
         """∇²R_ε(θ) v without the matrix: memory O(dim)."""
         return jax.jvp(lambda theta: self.gradient(theta, epsilon), (theta,), (v,))[1]
 
-    def hessian(self, theta: Float[Array, " dim"], epsilon: Any = 1.0) -> Float[Array, "dim dim"]:
+    def hessian(self, theta: Float[Array | np.ndarray, " dim"], epsilon: Any = 1.0) -> Float[Array, "dim dim"]:
         """∇²R_ε(θ), symmetric to the last bit."""
         hessian = jax.hessian(self.weighted_risk)(theta, self.weights(epsilon))
         return 0.5 * (hessian + hessian.T)
 
     def gauss_newton_vp(
-        self, theta: Float[Array, " dim"], v: Float[Array, " dim"], epsilon: Any = 1.0
+        self, theta: Float[Array | np.ndarray, " dim"], v: Float[Array | np.ndarray, " dim"], epsilon: Any = 1.0
     ) -> Float[Array, " dim"]:
         """G_ε(θ) v without the matrix: memory O(dim + n·outputs)."""
         outputs, pushed = jax.jvp(self.predict, (theta,), (v,))
@@ -114,8 +115,8 @@ class Problem(eqx.Module):
         weighted = jax.vmap(jnp.multiply)(self.weights(epsilon), self._output_hvp(outputs, pushed))
         return pull(weighted)[0] + self.ridge * v
 
-    def gauss_newton(self, theta: Float[Array, " dim"], epsilon: Any = 1.0) -> Float[Array, "dim dim"]:
-        """G_ε(θ) = Σ_i w_i J_iᵀ (∇²_ŷ ℓ) J_i + ρI, positive semi-definite for ε ≥ 0; J_i is the Jacobian of f(θ; x_i)."""
+    def gauss_newton(self, theta: Float[Array | np.ndarray, " dim"], epsilon: Any = 1.0) -> Float[Array, "dim dim"]:
+        """G_ε(θ) = Σ_i w_i J_iᵀ (∇²_ŷ ℓ) J_i + ρI, J_i the Jacobian of f(θ; x_i); positive semi-definite for ε ≥ 0."""
         product = jax.vmap(lambda v: self.gauss_newton_vp(theta, v, epsilon))(jnp.eye(self.dim))
         return 0.5 * (product + product.T)
 
@@ -127,20 +128,19 @@ class Problem(eqx.Module):
 
         return jax.vmap(one)(outputs, pushed, self.data.y)
 
-    def deleted_loss(self, theta: Float[Array, " dim"]) -> Float[Array, ""]:
+    def deleted_loss(self, theta: Float[Array | np.ndarray, " dim"]) -> Float[Array, ""]:
         """ℓ_J(θ) = Σ_{j∈J} ℓ_j(θ)."""
         predictions = self.predict(theta, self.data.x[self.delete])
         return jnp.sum(jax.vmap(self.loss.value)(predictions, self.data.y[self.delete]))
 
-    def deleted_gradient(self, theta: Float[Array, " dim"]) -> Float[Array, " dim"]:
+    def deleted_gradient(self, theta: Float[Array | np.ndarray, " dim"]) -> Float[Array, " dim"]:
         """g_J(θ) = ∇ℓ_J(θ) = ∂∇R_ε/∂ε."""
         return jax.grad(self.deleted_loss)(theta)
 
     def initial(self, key: PRNGKeyArray | int) -> Float[Array, " dim"]:
         """A random θ₀ in the model's customary scale; `key` is a JAX key or a seed."""
-        if isinstance(key, int):
-            key = jax.random.key(key)
-        return self.model.initial(key, self.data.features, self.output_shape)
+        made: Any = jax.random.key(int(key)) if isinstance(key, Integral) else key
+        return self.model.initial(made, self.data.features, self.output_shape)
 
     def check_theta(self, theta: Any, what: str = "theta0") -> Float[Array, " dim"]:
         """`theta` as a float vector; `RequestError` unless it is finite and of shape (dim,)."""

@@ -28,7 +28,9 @@ def read_columns(
     except PermissionError:
         raise RequestError(f"{path}: may not be read (permission denied)") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise RequestError(f"{path}: is not a text file in UTF-8 with '{delimiter}' between columns ({error})") from None
+        raise RequestError(
+            f"{path}: is not a text file in UTF-8 with {delimiter!r} between columns ({error})"
+        ) from None
     if not lines:
         raise RequestError(f"{path}: is empty; its first line must name the columns")
     names = _header(path, lines[0][1], needed)
@@ -45,7 +47,8 @@ def _header(path: Path, cells: list[str], needed: Sequence[str]) -> list[str]:
         if not name:
             raise RequestError(f"{path}, line 1: column {at + 1} has no name")
         if name in names[:at]:
-            raise RequestError(f"{path}, line 1: the name {name!r} is used for columns {names.index(name) + 1} and {at + 1}")
+            first = names.index(name) + 1
+            raise RequestError(f"{path}, line 1: the name {name!r} is used for columns {first} and {at + 1}")
     for name in needed:
         if name not in names:
             raise RequestError(f"{path}: there is no column {name!r}; the columns are {', '.join(names)}")
@@ -62,7 +65,9 @@ def _numbers(path: Path, lines: list[tuple[int, list[str]]], at: int, name: str)
         try:
             values[row] = float(text)
         except ValueError:
-            raise RequestError(f"{place}: {text!r} is not a number; encode text as numbers or drop the column") from None
+            raise RequestError(
+                f"{place}: {text!r} is not a number; encode text as numbers or drop the column"
+            ) from None
         if not np.isfinite(values[row]):
             raise RequestError(f"{place}: {text!r} is not finite")
     return values

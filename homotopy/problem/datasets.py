@@ -75,6 +75,13 @@ def read_csv(
     or non-numeric value, a missing column, or a name used twice.
     """
     targets = [target] if isinstance(target, str) else list(target)
+    if not targets:
+        raise RequestError("target must name at least one column, but is empty")
+    for name in features or []:
+        if name in targets or list(features or []).count(name) > 1:
+            raise RequestError(f"features must name each column once and not the target, but names {name!r}")
+    if len(delimiter) != 1:
+        raise RequestError(f"delimiter must be one character, but is {delimiter!r}")
     names, values = read_columns(path, delimiter, needed=targets + list(features or []), only=features, also=targets)
     chosen = [name for name in names if name not in targets] if features is None else list(features)
     if not chosen:
@@ -109,5 +116,6 @@ def _prepare(x, y, name: str, standardise: bool, standardise_target: bool, inter
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:
-    spread = values.std(axis=0)
-    return (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    centred, spread = values - values.mean(axis=0), values.std(axis=0)
+    varies = spread > 1e-12 * np.abs(values).max(axis=0)  # the deviation of a constant column is seldom exactly 0
+    return np.where(varies, centred / np.where(varies, spread, 1.0), 0.0)
