@@ -1,0 +1,183 @@
+"""All n leave-one-out optima at once, θ*₋ᵢ = argmin Σ_{k≠i} ℓ_k, at a fraction of n refits.
+
+* Linear regression: one factorisation, θ*₋ᵢ = θ* − H⁻¹x_i e_i/(1 − P_ii) (Hayashi 2000, §1.4), O(nd² + d³).
+* Other convex risks: one predictor step of the path from ε = 1 to 0 (the leverage-corrected influence), then corrector
+  steps that all share the factors of one Hessian, downdated point by point by the Woodbury formula:
+  H₋ᵢ⁻¹ = H⁻¹ + H⁻¹J_iᵀ(I − W_iS_i)⁻¹W_iJ_iH⁻¹. Rows that contract too slowly get Newton steps of their own.
+* Networks: the continued path of every point (`path`), or a retraining of each (start="cold", "warm").
+"""
+
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from .._errors import RequestError, WorkError
+from ..problem import Problem
+from ._curvature import Curvature, require_definite
+from ._endpoint import NEARNESS, STATIONARITY, Endpoint, is_concrete, require_dense
+from ._newton import minimise
+from ._objectives import WeightedRisk
+from ._optimum import is_convex, leave_one_out, trained
+from ._path import path
+from ._points import point
+from ._progress import tracked
+from ._separation import is_classification
+
+_CORRECTIONS = 60
+_BATCH = 512
+
+Start = Literal["auto", "continued", "warm", "cold"]
+
+
+def leave_one_out_all(
+    problem: Problem,
+    *,
+    theta: Any = None,
+    start: Start = "auto",
+    theta0: Any = None,
+    proof: bool = False,
+    progress: bool = False,
+) -> Float[Array, "n dim"] | Endpoint:
+    """θ*₋ᵢ of every single point i (n, dim); the deleted set of `problem` plays no part.
+
+    `theta` is θ* (needed for a network, computed otherwise). For a network `start` says which endpoint is meant: the
+    "continued" branch from θ* ("auto"), or the limit of the flow from θ* ("warm") or from `theta0` ("cold").
+    `proof=True` returns all of it as one `Endpoint` with a leading axis n, in which rows that did not converge are
+    flagged (and hold `inf` where the branch ends in a fold); otherwise such rows raise `WorkError` that names them.
+    `smallest_eigenvalue` is a lower bound λ_min(H)(1 − h_i) for convex risks (an estimate where H varies with θ).
+    """
+    require_dense(problem, "leave_one_out_all")
+    if start not in ("auto", "continued", "warm", "cold"):
+        raise RequestError(f"start must be auto, continued, warm or cold, but is {start!r}")
+    if not is_convex(problem):
+        found = _network(problem, theta, start, theta0, progress)
+    elif start != "auto" or theta0 is not None:
+        raise RequestError("a convex risk has one minimum however it is reached: leave start= and theta0= out")
+    else:
+        found = _convex(problem, theta)
+    if not proof and is_concrete(found):
+        failed = np.flatnonzero(~np.asarray(found.converged))
+        if failed.size:
+            shown = ", ".join(map(str, failed[:10])) + (", …" if failed.size > 10 else "")
+            raise WorkError(
+                f"{failed.size} of {problem.n} leave-one-out optima did not converge (points {shown}); proof=True "
+                "returns them flagged, a ridge makes them exist"
+            )
+    return found if proof else found.theta
+
+
+def _convex(problem: Problem, theta: Any) -> Endpoint:
+    theta = trained(problem, theta)
+    require_definite(Curvature(problem, theta), "leave_one_out_all")
+    if is_classification(problem) and float(problem.ridge) == 0:
+        labels, counts = np.unique(np.asarray(problem.data.y), return_counts=True)
+        if counts.min() < 2:
+            raise RequestError(
+                f"class {labels[counts.argmin()]:g} has one point, and without it the risk has no minimiser; "
+                "give the problem a ridge"
+            )
+    found = _chord(problem, theta)
+    slow = np.flatnonzero(~np.asarray(found.converged))
+    if slow.size == 0:
+        return found
+    again = _newton_rows(problem, theta, jnp.asarray(slow))
+    # A row that neither way converged keeps what Newton reached; `converged` says so.
+    return jax.tree.map(lambda all_rows, rows: all_rows.at[jnp.asarray(slow)].set(rows), found, again)
+
+
+@eqx.filter_jit
+def _chord(problem: Problem, theta: Array) -> Endpoint:
+    """Corrector steps with the factors of one Hessian. For least squares the first is exact and the second polishes."""
+    matrix = problem.hessian(theta)
+    factor = jax.scipy.linalg.cho_factor(matrix)
+    lowest = jnp.linalg.eigvalsh(matrix)[0]
+
+    def one(index):
+        here = point(problem, theta, problem.data.x[index], problem.data.y[index])
+        pulled = jax.scipy.linalg.cho_solve(factor, here.jacobian.T)
+        product = here.bend @ here.jacobian @ pulled
+        kept = jnp.eye(product.shape[0]) - product
+        weights = jnp.ones(problem.n).at[index].set(0.0)
+
+        def gradient(theta):
+            return jax.grad(problem.weighted_risk)(theta, weights)
+
+        def inverse(v):
+            solved = jax.scipy.linalg.cho_solve(factor, v)
+            return solved + pulled @ jnp.linalg.solve(kept, here.bend @ (here.jacobian @ solved))
+
+        initial = jnp.linalg.norm(here.slope @ here.jacobian)  # ‖∇R⁻(θ*)‖ = ‖∇ℓ_i(θ*)‖
+        target = 1e-3 * STATIONARITY * (1.0 + initial)
+
+        def step(state):
+            theta, slope, best, k, _ = state
+            trial = theta - inverse(slope)
+            slope_there = gradient(trial)
+            norm = jnp.linalg.norm(slope_there)
+            better = norm < best
+            theta, slope = jnp.where(better, trial, theta), jnp.where(better, slope_there, slope)
+            return theta, slope, jnp.minimum(norm, best), k + 1, ~better
+
+        def unfinished(state):
+            return (state[2] > target) & (state[3] < _CORRECTIONS) & ~state[4]
+
+        slope = gradient(theta)
+        state = (theta, slope, jnp.linalg.norm(slope), jnp.zeros((), int), jnp.zeros((), bool))
+        end, slope, norm, steps, _ = jax.lax.while_loop(unfinished, step, state)
+        error = jnp.linalg.norm(inverse(slope))
+        # In the metric of H, deleting i shrinks the Hessian by at most the largest eigenvalue of W_iS_i, ≤ its trace.
+        smallest = lowest * jnp.maximum(1.0 - jnp.trace(product), 0.0)
+        good = (norm <= STATIONARITY * (1.0 + initial)) & (error <= NEARNESS * (1.0 + jnp.linalg.norm(end)))
+        value = problem.weighted_risk(end, weights)
+        return Endpoint(end, norm, steps, smallest, good, value, error, initial, "all leave-one-out")
+
+    return jax.lax.map(one, jnp.arange(problem.n), batch_size=_BATCH)
+
+
+@eqx.filter_jit
+def _newton_rows(problem: Problem, theta: Array, rows: Int[Array, " m"]) -> Endpoint:
+    def one(row):
+        objective = WeightedRisk(problem.deleting(row[None]), jnp.zeros(()))
+        return minimise(objective, theta, kind="all leave-one-out")
+
+    return jax.lax.map(one, rows)
+
+
+def _network(problem: Problem, theta: Any, start: Start, theta0: Any, progress: bool) -> Endpoint:
+    if start == "cold":
+        if theta0 is None or theta is not None:
+            raise RequestError("start='cold' of a network takes theta0=, and no theta=")
+        begin = problem.check_theta(theta0)
+    else:
+        if theta0 is not None:
+            raise RequestError("theta0= is for start='cold'; the continued and warm endpoints start at theta=")
+        begin = trained(problem, theta)
+    rows = []
+    for index in tracked(range(problem.n), progress, "leave-one-out"):
+        here = problem.deleting(index)
+        if start == "cold":
+            rows.append(leave_one_out(here, theta0=begin, throw=False))
+        elif start == "warm":
+            rows.append(leave_one_out(here, start="warm", theta=begin, throw=False))
+        else:
+            rows.append(_continued(here, begin))
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
+
+
+def _continued(problem: Problem, theta: Array) -> Endpoint:
+    found = path(problem, [1.0, 0.0], start=theta, on_fold="stop")
+    initial = jnp.linalg.norm(problem.deleted_gradient(theta))
+    end, norm, smallest = found.thetas[-1], found.gradient_norms[-1], found.smallest_eigenvalues[-1]
+    reached = jnp.isfinite(norm)
+    finite = jnp.where(reached, end, theta)
+    return Endpoint(
+        end, norm, found.steps[-1], smallest,
+        reached & (norm <= STATIONARITY * (1.0 + initial)) & (smallest >= 0),
+        jnp.where(reached, problem.risk(finite, 0.0), jnp.inf),
+        jnp.where(reached, norm / jnp.abs(jnp.where(smallest == 0, 1.0, smallest)), jnp.inf),
+        initial, "continued leave-one-out",
+    )  # fmt: skip

@@ -1,0 +1,78 @@
+"""How θ̇ changes along the path: the second derivative θ̈(ε) and the notes' bound on θ̇(1) − θ̇(0).
+
+    H_ε θ̇ = −g_J,    H_ε θ̈ = −(∇³R_ε[θ̇, θ̇] + 2 ∇²ℓ_J θ̇)     (mathematics §2)
+
+The third derivative is a nested `jvp`, never a tensor. Scale: per unit, and per unit squared, of weight on J.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..problem import Problem
+from ._curvature import Curvature, require_definite
+from ._endpoint import as_epsilon
+from ._optimum import trained
+from ._path import path
+
+
+class ThetaDotChange(eqx.Module):
+    """θ̇(1) against θ̇(0): the vectors (dim,), the norm of their difference, and max_ε ‖θ̈‖ ≥ it on the grid of ε.
+
+    `integral` = ‖θ̇(1) − θ̇(0) − ∫₀¹ θ̈ dε‖ by Simpson's rule: how well the two sides of the identity agree.
+    """
+
+    theta_dot_full: Float[Array, " dim"]
+    theta_dot_deleted: Float[Array, " dim"]
+    change: Float[Array, ""]
+    bound: Float[Array, ""]
+    integral: Float[Array, ""]
+    epsilons: Float[Array, " m"]
+    second_norms: Float[Array, " m"]
+
+
+def theta_dot(problem: Problem, theta: Array, epsilon: Array) -> tuple[Array, Array]:
+    """θ̇ and θ̈ at a stationary θ of R_ε, by one factorisation; for tracing."""
+    factor = jax.scipy.linalg.lu_factor(problem.hessian(theta, epsilon))
+    first = -jax.scipy.linalg.lu_solve(factor, problem.deleted_gradient(theta))
+
+    def bent(theta):
+        return problem.hvp(theta, first, epsilon)
+
+    third = jax.jvp(bent, (theta,), (first,))[1]
+    own = jax.jvp(problem.deleted_gradient, (theta,), (first,))[1]
+    return first, -jax.scipy.linalg.lu_solve(factor, third + 2.0 * own)
+
+
+def theta_ddot(problem: Problem, *, epsilon: Any = 1.0, theta: Any = None) -> Float[Array, " dim"]:
+    """θ̈(ε) at the optimum θ(ε), computed for linear and logistic regression when not given (one number ε)."""
+    epsilon = as_epsilon(problem, epsilon)
+    theta = trained(problem, theta, epsilon)
+    require_definite(Curvature(problem, theta, epsilon), "θ̈")
+    return eqx.filter_jit(theta_dot)(problem, theta, epsilon)[1]
+
+
+def theta_dot_change(problem: Problem, *, start: Any = None, points: int = 33) -> ThetaDotChange:
+    """‖θ̇(1) − θ̇(0)‖ ≤ max_ε ‖θ̈(ε)‖ along the continued path from θ* (notes, "How different really is θ̇(1) from θ̇(0)?").
+
+    `points` values of ε, odd, from 1 to 0; `start` as in `path`. Raises as `path` does.
+    """
+    points = points + 1 - points % 2
+    epsilons = jnp.linspace(1.0, 0.0, points)
+    thetas = path(problem, epsilons, start=start).thetas
+    first, second = _along(problem, thetas, epsilons)
+    norms = jnp.linalg.norm(second, axis=1)
+    simpson = jnp.where(jnp.arange(points) % 2 == 1, 4.0, 2.0).at[jnp.array([0, -1])].set(1.0) / (3.0 * (points - 1))
+    change = first[0] - first[-1]
+    return ThetaDotChange(
+        first[0], first[-1], jnp.linalg.norm(change), jnp.max(norms), jnp.linalg.norm(change - simpson @ second),
+        epsilons, norms,
+    )  # fmt: skip
+
+
+@eqx.filter_jit
+def _along(problem: Problem, thetas: Array, epsilons: Array) -> tuple[Array, Array]:
+    return jax.lax.map(lambda row: theta_dot(problem, *row), (thetas, epsilons))

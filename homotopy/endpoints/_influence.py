@@ -1,0 +1,179 @@
+"""Influence: the derivative θ̇(ε) of the optimum by the weight of the deleted points, and the estimates made from it.
+
+    θ̇(ε) = −H_ε⁻¹ ∇ℓ_J(θ(ε))      (implicit function theorem; notes eq. 0.6, mathematics §2)
+
+Sign and scale: θ̇ is the change of θ per unit of weight *added* to J, so removing J moves θ* by −θ̇(1) to first order;
+sum convention. With damping λ the matrix is H + nλI, so that −θ̇(1) = (1/n)(H/n + λI)⁻¹g, the papers' (1/n) I†.
+
+Notation: g_J = ∇ℓ_J, Q = g_Jᵀ H⁻¹ g_J, J_j the output Jacobian of point j, W_j = ∇²_ŷ ℓ_j, S_j = J_j H⁻¹ J_jᵀ.
+"""
+
+import warnings
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from .._errors import RequestError
+from ..problem import Problem
+from ._curvature import Curvature, require_definite
+from ._endpoint import Endpoint, NotStationaryWarning, is_concrete
+from ._inverse import AbstractInverse
+from ._newton import assess
+from ._objectives import WeightedRisk
+from ._optimum import is_convex, trained
+from ._points import outputs_per_point, point
+from ._solvers import solve_rows
+
+# An influence function is the influence of θ's own gradient too: ‖∇R‖ must be small beside ‖∇ℓ_J‖.
+_STATIONARY_ENOUGH = 1e-3
+
+
+class Influence(eqx.Module):
+    """θ̇ and what follows from it.
+
+    `theta_dot` (dim,): dθ/dε, per unit of weight added to J. `estimate` (dim,): the other end to first order,
+    θ(0) ≈ θ* − θ̇(1) for at="full" and θ(1) ≈ θ*₋ + θ̇(0) for at="deleted". `loss_derivative` = d/dε ℓ_J(θ(ε)) = −Q ≤ 0:
+    how fast the points' own loss falls as they are added. `residual` of the linear solve, relative; `gradient_norm` =
+    ‖∇R_ε(θ)‖, 0 where the formula is exact.
+    """
+
+    theta_dot: Float[Array, " dim"]
+    estimate: Float[Array, " dim"]
+    loss_derivative: Float[Array, ""]
+    residual: Float[Array, ""]
+    iterations: Int[Array, ""]
+    gradient_norm: Float[Array, ""]
+    theta: Float[Array, " dim"]
+    at: str = eqx.field(static=True)
+
+    def __str__(self) -> str:
+        return (
+            f"influence at the {self.at} optimum: ‖θ̇‖ = {float(jnp.linalg.norm(self.theta_dot)):.6g}, "
+            f"dℓ_J/dε = {float(self.loss_derivative):.6g}, residual {float(self.residual):.1e}, "
+            f"‖∇R‖ = {float(self.gradient_norm):.1e}"
+        )
+
+
+def influence(
+    problem: Problem,
+    *,
+    at: Literal["full", "deleted"] = "full",
+    theta: Any = None,
+    hessian: Literal["exact", "gauss-newton"] = "exact",
+    damping: Any = 0.0,
+    solver: str | AbstractInverse = "cholesky",
+    progress: bool = False,
+) -> Influence:
+    """θ̇(1) ("full": needs only the trained model θ*) or θ̇(0) ("deleted", at θ*₋: the notes' I(j), Definition 5).
+
+    J may be a group (Koh et al. 2019). `theta` is θ* (or θ*₋), computed for linear and logistic regression when not
+    given. `damping` λ ≥ 0 in the papers' mean convention. `solver`: cholesky, cg, gmres (indefinite H), lissa, arnoldi,
+    ekfac (MLPs), or such an object with its options.
+
+    Warns (`NotStationaryWarning`) where θ is not stationary, but not for a damped Gauss–Newton influence, which is the
+    exact linearisation of the PBRF at any θˢ. Raises `WorkError`, with the eigenvalue, if the matrix is singular or
+    indefinite, `RequestError` for a missing θ or a negative damping.
+    """
+    if at not in ("full", "deleted"):
+        raise RequestError(f"at must be 'full' or 'deleted', but is {at!r}")
+    epsilon = 1.0 if at == "full" else 0.0
+    theta = trained(problem, theta, epsilon)
+    curvature = Curvature(problem, theta, epsilon, hessian=hessian, damping=damping, progress=progress)
+    slope, gradient_norm = _slopes(problem, theta, epsilon)
+    warn_unless_stationary(curvature, gradient_norm, jnp.linalg.norm(slope))
+    solution = solve_rows(curvature, slope[None], solver)
+    theta_dot = -solution.x[0]
+    estimate = theta - theta_dot if at == "full" else theta + theta_dot
+    return Influence(
+        theta_dot, estimate, slope @ theta_dot, solution.residual[0], solution.iterations[0], gradient_norm, theta, at
+    )
+
+
+def newton_estimate(problem: Problem, *, theta: Any = None, damping: Any = 0.0) -> Endpoint:
+    """θ_Nt = θ* − H_{R⁻}(θ*)⁻¹ ∇R⁻(θ*), one Newton step towards θ*₋ (notes, Definition 6; Koh et al. 2019).
+
+    Exact for a quadratic risk. `converged` says whether the estimate happens to be stationary for R⁻; it does not raise
+    if not. Raises `WorkError` if H_{R⁻}(θ*) + nλI is singular or indefinite.
+    """
+    theta = trained(problem, theta)
+    curvature = Curvature(problem, theta, 0.0, damping=damping)
+    slope, _ = _slopes(problem, theta, 0.0)
+    gradient = problem.gradient(theta, 0.0)
+    _, norm = _slopes(problem, theta, 1.0)
+    warn_unless_stationary(curvature, norm, jnp.linalg.norm(slope))
+    step = solve_rows(curvature, gradient[None], "cholesky", what="the Newton estimate").x[0]
+    return _assess(problem, theta - step, jnp.linalg.norm(gradient), "Newton estimate")
+
+
+def corrected_influence(
+    problem: Problem,
+    *,
+    theta: Any = None,
+    hessian: Literal["exact", "gauss-newton"] = "exact",
+    damping: Any = 0.0,
+) -> Influence:
+    """Influence with the leverage correction: for one output θ̇_j/(1 − h_j), summed over the group (rescaled influence).
+
+    h_j = W_jS_j is the leverage of point j at weight 1. For several outputs H⁻¹J_jᵀ(I − W_jS_j)⁻¹∇_ŷℓ_j, which is the
+    same by the Woodbury formula: the exact Newton step for one point of a linear or generalised linear model
+    (Hayashi 2000, §1.4, for least squares), and for a network the one whose H loses only J_jᵀW_jJ_j.
+    `theta_dot` is scaled to the whole step, θ(0) ≈ θ* − theta_dot; `loss_derivative` is g_Jᵀ theta_dot.
+    """
+    theta = trained(problem, theta)
+    curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping)
+    require_definite(curvature)
+    slope, gradient_norm = _slopes(problem, theta, 1.0)
+    warn_unless_stationary(curvature, gradient_norm, jnp.linalg.norm(slope))
+    points = problem.delete
+    step, residual = _corrected(curvature, problem.data.x[points], problem.data.y[points])
+    return Influence(
+        -step, theta + step, -(slope @ step), residual, jnp.zeros((), int), gradient_norm, theta, "full"
+    )
+
+
+@eqx.filter_jit
+def _corrected(curvature: Curvature, x: Array, y: Array) -> tuple[Array, Array]:
+    problem, theta = curvature.problem, curvature.theta
+    matrix = curvature.matrix()
+    factor = jax.scipy.linalg.cho_factor(matrix)
+
+    def one(x, y):
+        here = point(problem, theta, x, y)
+        pulled = jax.scipy.linalg.cho_solve(factor, here.jacobian.T)
+        residual = jnp.linalg.norm(matrix @ pulled - here.jacobian.T) / jnp.linalg.norm(here.jacobian)
+        kept = jnp.eye(outputs_per_point(problem)) - here.bend @ (here.jacobian @ pulled)
+        return pulled @ jnp.linalg.solve(kept, here.slope), residual
+
+    steps, residuals = jax.vmap(one)(x, y)
+    return jnp.sum(steps, axis=0), jnp.max(residuals)
+
+
+@eqx.filter_jit
+def _slopes(problem: Problem, theta: Array, epsilon: float) -> tuple[Array, Array]:
+    return problem.deleted_gradient(theta), jnp.linalg.norm(problem.gradient(theta, epsilon))
+
+
+@eqx.filter_jit
+def _assess(problem: Problem, theta: Array, start: Array, kind: str) -> Endpoint:
+    return assess(WeightedRisk(problem, jnp.zeros(())), theta, start, 1, kind)
+
+
+def warn_unless_stationary(curvature: Curvature, gradient_norm: Array, slope_norm: Array) -> None:
+    """`NotStationaryWarning` with ‖∇R‖ where an influence function is asked for away from a stationary point."""
+    if not is_concrete((gradient_norm, slope_norm, curvature.damping)):
+        return
+    if curvature.kind == "gauss-newton" and float(curvature.damping) > 0:
+        return
+    norm, slope = float(gradient_norm), float(slope_norm)
+    if norm > _STATIONARY_ENOUGH * slope + 1e-9:
+        convex = is_convex(curvature.problem)
+        train = "use optimum()" if convex else "train on, or use hessian='gauss-newton' with damping"
+        warnings.warn(
+            f"theta is not stationary: ‖∇R‖ = {norm:.2e} beside ‖∇ℓ_J‖ = {slope:.2e}, so this is not the derivative of "
+            f"an optimum; {train}",
+            NotStationaryWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,204 @@
+"""x = (B + nλI)⁻¹ v: one small class per way of solving, each with the residual of its answer.
+
+Dense Cholesky for up to a few thousand parameters; conjugate gradients, GMRES, LiSSA and low-rank Lanczos need only
+products Bv, memory O(dim) (O(rank·dim) for the low-rank ones). The linear algebra is Lineax's.
+
+Notation: B + nλI `curvature`, v `vector`, x the answer, r = ‖(B + nλI)x − v‖/‖v‖ `residual`.
+"""
+
+import abc
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+from jaxtyping import Array, Float, Int
+
+from ._curvature import Curvature
+from ._spectrum import lanczos, largest_eigenvalue, nystrom
+
+
+class Solution(NamedTuple):
+    """x, its relative residual measured with exact products, and the solver's steps (0 for a direct one)."""
+
+    x: Float[Array, "*batch dim"]
+    residual: Float[Array, "*batch"]
+    iterations: Int[Array, "*batch"]
+
+
+class AbstractInverse(eqx.Module):
+    """A way of solving (B + nλI)x = v."""
+
+    @abc.abstractmethod
+    def prepare(self, curvature: Curvature) -> Any:
+        """What all right-hand sides share: a factorisation, a preconditioner, an eigenbasis."""
+
+    @abc.abstractmethod
+    def solve(self, prepared: Any, curvature: Curvature, vector: Float[Array, " dim"]) -> tuple[Array, Array]:
+        """x and the number of steps."""
+
+
+class Cholesky(AbstractInverse):
+    """The dense matrix, factored once: O(dim³) and memory O(dim²). Needs B + nλI ≻ 0."""
+
+    def prepare(self, curvature):
+        operator = lx.MatrixLinearOperator(curvature.matrix(), lx.positive_semidefinite_tag)
+        return operator, lx.Cholesky().init(operator, {})
+
+    def solve(self, prepared, curvature, vector):
+        operator, state = prepared
+        answer = lx.linear_solve(operator, vector, lx.Cholesky(), state=state, throw=False)
+        # One step of refinement: the residual then is that of the product, not of the factors.
+        more = lx.linear_solve(operator, vector - operator.mv(answer.value), lx.Cholesky(), state=state, throw=False)
+        return answer.value + more.value, jnp.zeros((), int)
+
+
+class CG(AbstractInverse):
+    """Conjugate gradients to a residual of `rtol`, for B + nλI ≻ 0; memory O(dim).
+
+    `rank` > 0 first builds a randomised Nyström preconditioner of that rank (Frangella, Tropp and Udell 2023), memory
+    O(rank·dim), which pays where few eigenvalues lie far above nλ.
+    """
+
+    rtol: float = 1e-10
+    max_steps: int | None = eqx.field(static=True, default=None)
+    rank: int = eqx.field(static=True, default=0)
+    seed: int = eqx.field(static=True, default=0)
+
+    def prepare(self, curvature):
+        if self.rank == 0:
+            return None
+        # Of B alone: the shift is added back in closed form.
+        return nystrom(curvature, min(self.rank, curvature.theta.shape[0]), self.seed)
+
+    def solve(self, prepared, curvature, vector):
+        options = {}
+        if prepared is not None:
+            values, vectors = prepared
+            lowest = values[-1] + curvature.shift
+
+            def precondition(v):
+                inside = vectors.T @ v
+                return v + vectors @ ((lowest / (values + curvature.shift) - 1.0) * inside)
+
+            options["preconditioner"] = _operator(precondition, vector, lx.positive_semidefinite_tag)
+        operator = _operator(curvature.product, vector, lx.positive_semidefinite_tag)
+        solver = lx.CG(rtol=self.rtol, atol=self.rtol, max_steps=self.max_steps)
+        return _scaled(operator, vector, solver, options)
+
+
+class GMRES(AbstractInverse):
+    """Restarted GMRES to a residual of `rtol`, for an indefinite or nearly singular B + nλI; memory O(restart·dim)."""
+
+    rtol: float = 1e-10
+    max_steps: int | None = eqx.field(static=True, default=None)
+    restart: int = eqx.field(static=True, default=50)
+
+    def prepare(self, curvature):
+        return None
+
+    def solve(self, prepared, curvature, vector):
+        restart = min(self.restart, vector.shape[0])
+        solver = lx.GMRES(
+            rtol=self.rtol, atol=self.rtol, restart=restart, stagnation_iters=restart, max_steps=self.max_steps
+        )
+        return _scaled(_operator(curvature.product, vector, lx.symmetric_tag), vector, solver, {})
+
+
+class LiSSA(AbstractInverse):
+    """x ← v/σ + (I − (B + nλI)/σ) x, the Neumann series with σ ≥ λ_max (Agarwal, Bullins and Hazan 2017; Koh and
+    Liang 2017). Converges for B + nλI ≻ 0, slowly where nλ ≪ λ_max: the residual says how far it came.
+
+    `batch` points are drawn anew for every step (all of them when None) and the answer is the mean of the last half of
+    the iterates; `scale` is σ, from a power iteration when None.
+    """
+
+    steps: int = eqx.field(static=True, default=1000)
+    batch: int | None = eqx.field(static=True, default=None)
+    scale: float | None = None
+    seed: int = eqx.field(static=True, default=0)
+
+    def prepare(self, curvature):
+        if self.scale is not None:
+            return jnp.asarray(self.scale)
+        return 1.05 * largest_eigenvalue(curvature, self.seed)
+
+    def solve(self, prepared, curvature, vector):
+        sigma, n = prepared, curvature.problem.n
+        if self.batch is None:
+
+            def step(_, x):
+                return x + (vector - curvature.product(x)) / sigma
+
+            return jax.lax.fori_loop(0, self.steps, step, vector / sigma), jnp.asarray(self.steps)
+        batch, key = min(self.batch, n), jax.random.key(self.seed)
+        # A batch's estimate of B has a larger λ_max than B: by a factor up to n/batch, in practice by about its root.
+        sigma = sigma * (1.0 + n / batch) ** 0.5
+        tail = self.steps - self.steps // 2
+
+        def draw(k, state):
+            x, mean = state
+            rows = jax.random.choice(jax.random.fold_in(key, k), n, (batch,), replace=False)
+            x = x + (vector - curvature.sampled_product(x, rows)) / sigma
+            return x, mean + jnp.where(k >= self.steps - tail, x / tail, 0.0)
+
+        start = vector / sigma
+        _, mean = jax.lax.fori_loop(0, self.steps, draw, (start, jnp.zeros_like(start)))
+        return mean, jnp.asarray(self.steps)
+
+
+class Arnoldi(AbstractInverse):
+    """The inverse on the `rank` eigenvectors of B with the largest |eigenvalue|, found once by Lanczos iteration with
+    full reorthogonalisation (Schioppa et al. 2022; B is symmetric, so Arnoldi's method is Lanczos's).
+
+    Beyond them B is taken as 0: with damping that part is v/(nλ), without it is left out. Memory O(steps·dim).
+    """
+
+    rank: int = eqx.field(static=True, default=50)
+    steps: int | None = eqx.field(static=True, default=None)
+    seed: int = eqx.field(static=True, default=0)
+
+    def prepare(self, curvature):
+        dim = curvature.theta.shape[0]
+        rank = min(self.rank, dim)
+        steps = min(dim, 2 * rank + 10 if self.steps is None else self.steps)
+        values, vectors = lanczos(curvature, steps, self.seed)
+        largest = jnp.argsort(-jnp.abs(values))[:rank]
+        return values[largest], vectors[:, largest]
+
+    def solve(self, prepared, curvature, vector):
+        values, vectors = prepared
+        inside = vectors.T @ vector
+        shift = curvature.shift
+        kept = jnp.abs(values) > 1e-12 * jnp.max(jnp.abs(values))
+        x = vectors @ jnp.where(kept, inside / jnp.where(kept, values + shift, 1.0), 0.0)
+        inside = jnp.where(kept, inside, 0.0)
+        rest = jnp.where(shift > 0, (vector - vectors @ inside) / jnp.where(shift > 0, shift, 1.0), 0.0)
+        return x + rest, jnp.asarray(vectors.shape[1])
+
+
+def _operator(product, like: Array, tag) -> lx.FunctionLinearOperator:
+    return lx.FunctionLinearOperator(product, jax.eval_shape(lambda: like), tag)
+
+
+def _scaled(operator, vector: Array, solver, options) -> tuple[Array, Array]:
+    """Solve for v/‖v‖, so that the tolerances mean a residual relative to the whole vector."""
+    size = jnp.linalg.norm(vector)
+    size = jnp.where(size > 0, size, 1.0)
+    answer = lx.linear_solve(operator, vector / size, solver, options=options, throw=False)
+    return size * answer.value, jnp.asarray(answer.stats["num_steps"])
+
+
+@eqx.filter_jit
+def solve_all(curvature: Curvature, vectors: Float[Array, "m dim"], solver: AbstractInverse) -> Solution:
+    """(B + nλI)⁻¹ v for every row v, sharing what can be shared, one row after the other (memory of one)."""
+    prepared = solver.prepare(curvature)
+
+    def one(vector):
+        x, steps = solver.solve(prepared, curvature, vector)
+        size = jnp.linalg.norm(vector)
+        residual = jnp.linalg.norm(curvature.product(x) - vector) / jnp.where(size > 0, size, 1.0)
+        return Solution(x, residual, jnp.asarray(steps, int))
+
+    return jax.lax.map(one, vectors)

@@ -1,0 +1,130 @@
+"""Influence of all points at once: on the loss of query points, on themselves, and on θ.
+
+Notation: g_i = ∇ℓ_i(θ*) (dim,), g_q the gradient of a query, H the Hessian of the full risk (+ nλI).
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._errors import RequestError
+from ..problem import Dataset, Problem
+from ..problem._dataset import as_floats
+from ._curvature import Curvature
+from ._endpoint import NotStationaryWarning, is_concrete
+from ._inverse import AbstractInverse
+from ._optimum import trained
+from ._points import loss_gradients
+from ._solvers import solve_rows
+
+Hessian = Literal["exact", "gauss-newton"]
+
+
+def influence_matrix(
+    problem: Problem,
+    queries: Dataset | Callable[[Array], Array] | Any = None,
+    *,
+    theta: Any = None,
+    hessian: Hessian = "exact",
+    damping: Any = 0.0,
+    solver: str | AbstractInverse = "cholesky",
+    progress: bool = False,
+) -> Float[Array, "queries n"]:
+    """g_qᵀ H⁻¹ g_i: influence of every point i on every query q (mathematics §2; Koh and Liang 2017).
+
+    Sign and scale: + = removing point i increases the query's loss, by this much to first order (sum convention: the
+    whole point is removed). `queries`: a `Dataset` of points whose loss is asked for (the training points when None),
+    a function θ ↦ (queries,) of any scalars, or their gradients (queries, dim).
+    The deleted set of `problem` plays no part. One factorisation and min(queries, n) solves.
+    """
+    theta = trained(problem, theta)
+    curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping, progress=progress)
+    gradients = _gradients(problem, theta)
+    _warn(curvature, gradients)
+    asked = gradients if queries is None else _query_gradients(problem, theta, queries)
+    if asked.shape[0] <= gradients.shape[0]:
+        return solve_rows(curvature, asked, solver).x @ gradients.T
+    return asked @ solve_rows(curvature, gradients, solver).x.T
+
+
+def self_influence(
+    problem: Problem,
+    *,
+    theta: Any = None,
+    hessian: Hessian = "exact",
+    damping: Any = 0.0,
+    solver: str | AbstractInverse = "cholesky",
+    progress: bool = False,
+) -> Float[Array, " n"]:
+    """Q_i = g_iᵀ H⁻¹ g_i ≥ 0: how much removing a point increases its own loss, to first order (notes, Q(z); for least
+    squares leverage times squared residual). The diagonal of `influence_matrix`."""
+    theta = trained(problem, theta)
+    curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping, progress=progress)
+    gradients = _gradients(problem, theta)
+    _warn(curvature, gradients)
+    return jnp.sum(gradients * solve_rows(curvature, gradients, solver).x, axis=1)
+
+
+def weight_jacobian(
+    problem: Problem,
+    *,
+    theta: Any = None,
+    hessian: Hessian = "exact",
+    damping: Any = 0.0,
+    solver: str | AbstractInverse = "cholesky",
+) -> Float[Array, "dim n"]:
+    """∂θ(𝛆)/∂ε_i at 𝛆 = 1: column i is −H⁻¹∇ℓ_i(θ*), so θ̇ of point j is column j and θ̇ of a group the sum of its
+    columns (mathematics §2: the answer to the notes' "is there a link between θ̇ʲ and Jθ?").
+
+    Because Σ∇ℓ_i = −ρθ* at the optimum, the columns sum to ρH⁻¹θ*: to 0 without a ridge.
+    """
+    theta = trained(problem, theta)
+    curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping)
+    gradients = _gradients(problem, theta)
+    _warn(curvature, gradients)
+    return -solve_rows(curvature, gradients, solver).x.T
+
+
+@eqx.filter_jit
+def _gradients(problem: Problem, theta: Array) -> Array:
+    return loss_gradients(problem, theta)
+
+
+def _query_gradients(problem: Problem, theta: Array, queries: Any) -> Array:
+    if isinstance(queries, Dataset):
+        if queries.features != problem.data.features or queries.y.ndim != problem.data.y.ndim:
+            raise RequestError(
+                f"queries must have {problem.data.features} features and targets like the data's, but x has shape "
+                f"{queries.x.shape} and y {queries.y.shape}"
+            )
+        return eqx.filter_jit(loss_gradients)(problem, theta, queries.x, queries.y)
+    if callable(queries):
+        gradients = jax.jacrev(lambda theta: jnp.atleast_1d(queries(theta)))(theta)
+    else:
+        gradients = as_floats(queries, "queries")
+    if gradients.ndim != 2 or gradients.shape[1] != problem.dim:
+        raise RequestError(
+            "queries must be a Dataset, a function of theta with values (queries,), or gradients (queries, "
+            f"{problem.dim}), but gives shape {gradients.shape}"
+        )
+    return gradients
+
+
+def _warn(curvature: Curvature, gradients: Array) -> None:
+    """The stationarity warning of `influence`, beside the median ‖∇ℓ_i‖."""
+    norm = jnp.linalg.norm(curvature.problem.gradient(curvature.theta))
+    typical = jnp.median(jnp.linalg.norm(gradients, axis=1))
+    if not is_concrete(norm) or (curvature.kind == "gauss-newton" and float(curvature.damping) > 0):
+        return
+    if float(norm) > 1e-3 * float(typical) + 1e-9:
+        warnings.warn(
+            f"theta is not stationary: ‖∇R‖ = {float(norm):.2e} beside a median ‖∇ℓ_i‖ of {float(typical):.2e}; train "
+            "on, or use hessian='gauss-newton' with damping",
+            NotStationaryWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,186 @@
+"""Minimisation by a trust-region Newton method on the full Hessian, as one traced loop that can be batched.
+
+Each step minimises the quadratic model inside ‖p‖ ≤ Δ exactly, in the eigenvectors of the Hessian (Moré and Sorensen
+1983; Nocedal and Wright 2006, §4.3): negative curvature is followed downhill, and directions in which the function is
+flat to rounding (a null space of the model) are left alone, so that θ keeps its component there, as the flow does.
+
+Notation: p `step`, Δ `radius`, H = QΛQᵀ, μ the multiplier with (Λ + μ)p = −Qᵀ∇ and ‖p‖ = Δ.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ._endpoint import DENSE_LIMIT, NEARNESS, STATIONARITY, Endpoint
+
+Objective = Callable[[Array], Array]
+MAX_ITERATIONS = 500
+_BISECTIONS = 60
+# The actual decrease is a difference of objective values; below this part of them it is rounding.
+_RESOLUTION = 1e-9
+# Steps after the tolerance is met: quadratic convergence needs two or three, a curved valley some more.
+_POLISH = 8
+
+
+class Local(NamedTuple):
+    """The quadratic model at one θ, in the eigenvectors of its Hessian."""
+
+    value: Float[Array, ""]
+    gradient: Float[Array, " dim"]
+    rates: Float[Array, " dim"]
+    vectors: Float[Array, "dim dim"]
+    slopes: Float[Array, " dim"]  # Qᵀ∇
+    flat: Bool[Array, " dim"]
+
+
+def local_model(objective: Objective, theta: Float[Array, " dim"]) -> Local:
+    """Value, gradient and eigendecomposition of the Hessian; eigenvalues within rounding of 0 are marked flat."""
+    value, gradient = jax.value_and_grad(objective)(theta)
+    hessian = jax.hessian(objective)(theta)
+    fine = jnp.all(jnp.isfinite(hessian))
+    hessian = jnp.where(fine, 0.5 * (hessian + hessian.T), 0.0)
+    rates, vectors = jnp.linalg.eigh(hessian)
+    floor = 10 * rates.shape[0] * jnp.finfo(rates.dtype).eps * jnp.max(jnp.abs(rates))
+    flat = jnp.abs(rates) <= floor
+    return Local(value, gradient, rates, vectors, vectors.T @ gradient, flat)
+
+
+def newton_step(local: Local) -> Float[Array, " dim"]:
+    """−H⁺∇ in the eigenvectors."""
+    return jnp.where(local.flat, 0.0, -local.slopes / jnp.where(local.flat, 1.0, local.rates))
+
+
+def _trust_region_step(local: Local, radius: Float[Array, ""], tolerance: Float[Array, ""]) -> Float[Array, " dim"]:
+    """The minimiser of the model within ‖p‖ ≤ Δ, in the eigenvectors."""
+    rates, slopes = local.rates, local.slopes
+    newton = newton_step(local)
+    idle = local.flat & (jnp.abs(slopes) <= 0.1 * tolerance)  # flat, and nothing pulls: not part of the model
+    inside = (
+        jnp.all((rates > 0) | local.flat) & (jnp.linalg.norm(newton) <= radius) & jnp.all(~local.flat | idle)
+    )
+    slopes = jnp.where(idle, 0.0, slopes)
+    lowest = jnp.min(jnp.where(idle, jnp.inf, rates))
+    lowest = jnp.where(jnp.isfinite(lowest), lowest, 1.0)
+    floor = jnp.maximum(0.0, -lowest)
+
+    def step(mu):
+        shifted = rates + mu
+        return jnp.where(idle | (shifted <= 0), 0.0, -slopes / jnp.where(shifted > 0, shifted, 1.0))
+
+    def halve(_, interval):
+        low, high = interval
+        middle = floor + jnp.sqrt(jnp.maximum(low - floor, 1e-300)) * jnp.sqrt(high - floor)
+        long = jnp.linalg.norm(step(middle)) > radius
+        return jnp.where(long, middle, low), jnp.where(long, high, middle)
+
+    high = floor + jnp.linalg.norm(slopes) / radius + jnp.finfo(float).tiny
+    low = floor + (high - floor) * 1e-18
+    _, mu = jax.lax.fori_loop(0, _BISECTIONS, halve, (low, high))
+    boundary = step(mu)
+    # The hard case: the slope along the lowest eigenvalue is (nearly) 0, so walk along it to the boundary.
+    missing = jnp.sqrt(jnp.maximum(radius**2 - boundary @ boundary, 0.0))
+    index = jnp.argmin(jnp.where(idle, jnp.inf, rates))
+    sign = jnp.where(slopes[index] > 0, -1.0, 1.0)
+    hard = (lowest < 0) & (missing > 1e-3 * radius)
+    boundary = boundary.at[index].add(jnp.where(hard, sign * missing, 0.0))
+    return jnp.where(inside, newton, boundary)
+
+
+class _State(NamedTuple):
+    theta: Float[Array, " dim"]
+    radius: Float[Array, ""]
+    iterations: Int[Array, ""]
+    done: Bool[Array, ""]
+    best: Float[Array, " dim"]  # the most stationary θ so far, among those within the tolerance
+    best_norm: Float[Array, ""]
+    polished: Int[Array, ""]  # steps since the tolerance was first met
+
+
+def minimise(
+    objective: Objective,
+    start: Float[Array, " dim"],
+    *,
+    kind: str,
+    radius: float | Float[Array, ""] = 1.0,
+    max_iterations: int = MAX_ITERATIONS,
+    start_gradient_norm: Float[Array, ""] | None = None,
+    iterations: Int[Array, ""] | int = 0,
+) -> Endpoint:
+    """The local minimum of `objective` that trust-region Newton steps reach from `start`.
+
+    Runs until ‖∇‖ ≤ 1e-9·(1 + ‖∇ at the start‖), then a few steps more as long as they help, and returns the most
+    stationary θ: as stationary as 64-bit floats allow. `radius` is the first Δ relative to 1 + ‖θ‖.
+    """
+    initial = jnp.linalg.norm(jax.grad(objective)(start)) if start_gradient_norm is None else start_gradient_norm
+    tolerance = STATIONARITY * (1.0 + initial)
+
+    def improve(state: _State) -> _State:
+        local = local_model(objective, state.theta)
+        norm = jnp.linalg.norm(local.gradient)
+        near = norm <= tolerance
+        inner = _trust_region_step(local, state.radius, tolerance)
+        step = local.vectors @ inner
+        predicted = -(local.slopes @ inner + 0.5 * (local.rates * inner) @ inner)
+        value, gradient = jax.value_and_grad(objective)(state.theta + step)
+        # Where the decrease drowns in rounding, the mean slope along the step tells it (error O(‖p‖³)).
+        by_slope = -0.5 * ((local.gradient + gradient) @ step)
+        drowned = predicted <= _RESOLUTION * (1e-3 + jnp.abs(local.value))
+        actual = jnp.where(drowned, by_slope, local.value - value)
+        trial = jnp.linalg.norm(gradient)
+        ratio = jnp.where(jnp.isfinite(value) & (predicted > 0), actual / predicted, -1.0)
+        accept = ((ratio > 1e-3) | (near & (trial < 0.5 * norm))) & jnp.isfinite(trial)
+        length = jnp.linalg.norm(inner)
+        radius = jnp.where(ratio < 0.25, 0.25 * jnp.minimum(length, state.radius), state.radius)
+        radius = jnp.where((ratio > 0.75) & (length > 0.9 * state.radius), 2.0 * state.radius, radius)
+        stuck = radius <= 1e-15 * (1.0 + jnp.linalg.norm(state.theta))
+        theta = jnp.where(accept, state.theta + step, state.theta)
+        better = near & (norm < state.best_norm)
+        best, best_norm = jnp.where(better, state.theta, state.best), jnp.where(better, norm, state.best_norm)
+        better = accept & (trial <= tolerance) & (trial < best_norm)
+        best, best_norm = jnp.where(better, theta, best), jnp.where(better, trial, best_norm)
+        polished = state.polished + ((state.polished > 0) | near).astype(int)
+        done = (near & ~accept) | (polished >= _POLISH) | (length == 0) | stuck | ~jnp.isfinite(norm)
+        return _State(theta, radius, state.iterations + 1, done, best, best_norm, polished)
+
+    def unfinished(state: _State) -> Bool[Array, ""]:
+        return ~state.done & (state.iterations < max_iterations)
+
+    first = radius * (1.0 + jnp.linalg.norm(start))
+    zero = jnp.zeros((), int)
+    unusable = ~jnp.all(jnp.isfinite(start))
+    state = _State(start, first, zero, unusable, start, jnp.full_like(first, jnp.inf), zero)
+    end = jax.lax.while_loop(unfinished, improve, state)
+    theta = jnp.where(jnp.isfinite(end.best_norm), end.best, end.theta)
+    return assess(objective, theta, initial, end.iterations + iterations, kind)
+
+
+def assess(
+    objective: Objective,
+    theta: Float[Array, " dim"],
+    start_gradient_norm: Float[Array, ""],
+    iterations: Int[Array, ""] | int,
+    kind: str,
+) -> Endpoint:
+    """The quality of θ as a minimum of `objective`; beyond the dense limit only ‖∇‖ is known, the rest is NaN."""
+    if theta.shape[0] > DENSE_LIMIT:
+        value, gradient = jax.value_and_grad(objective)(theta)
+        norm, unknown = jnp.linalg.norm(gradient), jnp.asarray(jnp.nan)
+        converged = norm <= STATIONARITY * (1.0 + start_gradient_norm)
+        return Endpoint(
+            theta, norm, jnp.asarray(iterations), unknown, converged, value, unknown, start_gradient_norm, kind
+        )
+    local = local_model(objective, theta)
+    norm = jnp.linalg.norm(local.gradient)
+    error = jnp.linalg.norm(newton_step(local))
+    smallest = jnp.where(local.flat[0], 0.0, local.rates[0])
+    converged = (
+        (norm <= STATIONARITY * (1.0 + start_gradient_norm))
+        & (error <= NEARNESS * (1.0 + jnp.linalg.norm(theta)))
+        & (smallest >= 0)
+    )
+    return Endpoint(
+        theta, norm, jnp.asarray(iterations), smallest, converged, local.value, error, start_gradient_norm, kind
+    )

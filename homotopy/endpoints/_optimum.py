@@ -1,0 +1,138 @@
+"""`optimum` and `leave_one_out`: the minimiser of R_ε, and of R⁻ = R_0, with their proof.
+
+Which minimiser. Linear regression: the limit of the flow from `start`, H⁺b + (I − H⁺H)θ₀ (Lemma 0.0.1, corrected; it
+depends on θ₀ only where H is singular). Other convex risks: the minimiser, by Newton's method. Networks: the *cold*
+endpoint, lim_{t→∞} θ(t, ε) from θ₀, by the flow itself (mathematics §1).
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._errors import RequestError
+from ..flow import _exact
+from ..problem import LinearRegression, LogisticRegression, Problem
+from . import _separation
+from ._endpoint import Endpoint, as_epsilon, checked, is_concrete, require_dense
+from ._limit import flow_limit
+from ._newton import assess, minimise
+from ._objectives import WeightedRisk
+
+Method = Literal["auto", "closed-form", "newton", "flow"]
+
+
+def optimum(
+    problem: Problem, epsilon: Any = 1.0, *, start: Any = None, method: Method = "auto", throw: bool = True
+) -> Endpoint:
+    """θ(ε) = argmin R_ε (mathematics §1; notes, θ* at ε = 1 and θ*₋ at ε = 0).
+
+    `epsilon` in [0, 1], or one per deleted point; `start` θ₀ (dim,): optional for linear and logistic regression (0),
+    needed for a network. `method`: "closed-form" (linear regression), "newton" (trust region: the basin that its steps
+    reach from θ₀), "flow" (the limit of the gradient flow from θ₀); "auto" takes the closed form, else Newton for
+    convex risks, else the flow. Raises `RequestError` for a missing start or a class left empty, `WorkError` when the
+    classes are separable or the minimum was not reached; `throw=False` returns the unconverged endpoint instead.
+    """
+    epsilon = as_epsilon(problem, epsilon)
+    require_dense(problem, "optimum")
+    theta0 = _start(problem, start)
+    if is_concrete((problem, epsilon)):
+        _separation.require_all_classes(problem, epsilon)
+    if method not in ("auto", "closed-form", "newton", "flow"):
+        raise RequestError(f"method must be auto, closed-form, newton or flow, but is {method!r}")
+    if method == "auto":
+        method = "closed-form" if problem.least_squares else "newton" if is_convex(problem) else "flow"
+    if method == "closed-form" and not problem.least_squares:
+        raise RequestError("method='closed-form' is for linear regression with squared loss; use 'newton' or 'flow'")
+    endpoint = _JOBS[method](problem, epsilon, theta0)
+    if throw and is_concrete(endpoint):
+        _separation.require_not_separable(
+            problem, epsilon, endpoint.theta, float(endpoint.smallest_eigenvalue), bool(endpoint.converged)
+        )
+    return checked(endpoint, throw, _ADVICE)
+
+
+def leave_one_out(
+    problem: Problem,
+    *,
+    start: Literal["cold", "warm"] = "cold",
+    theta0: Any = None,
+    theta: Any = None,
+    method: Method = "auto",
+    throw: bool = True,
+) -> Endpoint:
+    """θ*₋ = argmin R⁻, the optimum without the points J (mathematics §1; notes, θ(0)).
+
+    "cold": from θ₀ (`theta0`, needed for a network), as if J had never been seen. "warm": from θ*, that is `theta` if
+    given and else `optimum(problem, start=theta0)`. For a strictly convex risk both are the same point; where minima
+    are not isolated they differ, and `kind` names which one it is. Raises as `optimum` does.
+    """
+    if start not in ("cold", "warm"):
+        raise RequestError(f"start must be 'cold' or 'warm', but is {start!r}")
+    if start == "cold":
+        if theta is not None:
+            raise RequestError("theta= is the trained model of start='warm'; a cold start takes theta0=")
+        begin = theta0
+    elif theta is not None:
+        begin = problem.check_theta(theta, "theta")
+    else:
+        begin = optimum(problem, 1.0, start=theta0, method=method, throw=throw).theta
+    endpoint = optimum(problem, 0.0, start=begin, method=method, throw=throw)
+    return dataclasses.replace(endpoint, kind=f"{start} leave-one-out ({endpoint.kind})")
+
+
+def is_convex(problem: Problem) -> bool:
+    """Whether R_ε is convex for every ε ≥ 0: a prediction linear in θ."""
+    return isinstance(problem.model, LinearRegression | LogisticRegression)
+
+
+def trained(problem: Problem, theta: Any, epsilon: Any = 1.0) -> Float[Array, " dim"]:
+    """`theta` as given, or the optimum at ε where it needs no start (linear and logistic regression)."""
+    if theta is not None:
+        return problem.check_theta(theta, "theta")
+    if not is_convex(problem):
+        raise RequestError(
+            "theta must be given for a network: train it first, for example optimum(problem, start=theta0).theta"
+        )
+    return optimum(problem, epsilon).theta
+
+
+_ADVICE = (
+    "try a ridge, another θ₀, a smooth start nearer to the minimum, or throw=False to go on with what was reached"
+)
+
+
+def _start(problem: Problem, start: Any) -> Float[Array, " dim"]:
+    if start is not None:
+        return problem.check_theta(start, "start")
+    if is_convex(problem):
+        return jnp.zeros(problem.dim)
+    raise RequestError(
+        "a network has many minima, so its endpoint needs a start: pass theta0 (or start=), say problem.initial(0)"
+    )
+
+
+@eqx.filter_jit
+def closed_form(problem: Problem, epsilon: Array, theta0: Array) -> Endpoint:
+    """Linear regression: H⁺b + (I − H⁺H)θ₀, one eigendecomposition."""
+    objective = WeightedRisk(problem, epsilon)
+    theta = _exact.flow(_exact.modes(problem, epsilon), theta0, jnp.full(1, jnp.inf))[0]
+    initial = jnp.linalg.norm(problem.gradient(theta0, epsilon))
+    return assess(objective, theta, initial, 0, "closed form")
+
+
+@eqx.filter_jit
+def newton(problem: Problem, epsilon: Array, theta0: Array) -> Endpoint:
+    """The minimiser that trust-region Newton steps reach from θ₀."""
+    return minimise(WeightedRisk(problem, epsilon), theta0, kind="Newton from θ₀")
+
+
+@eqx.filter_jit
+def flow(problem: Problem, epsilon: Array, theta0: Array) -> Endpoint:
+    """The limit of the flow from θ₀."""
+    return flow_limit(WeightedRisk(problem, epsilon), theta0, kind="limit of the flow")
+
+
+_JOBS = {"closed-form": closed_form, "newton": newton, "flow": flow}

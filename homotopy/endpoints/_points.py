@@ -1,0 +1,71 @@
+"""What each point contributes at θ: its loss gradient, output Jacobian, and the slope and curvature of its loss.
+
+Notation: J_i `jacobian` (outputs, dim), ∇_ŷ ℓ_i `slope` (outputs,), W_i = ∇²_ŷ ℓ_i `bend` (outputs, outputs); one
+number per point counts as one output. ∇ℓ_i = J_iᵀ∇_ŷ ℓ_i and G = Σ w_i J_iᵀW_iJ_i + ρI.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..problem import Problem
+
+
+class Point(NamedTuple):
+    """J_i, ∇_ŷ ℓ_i and W_i of one point (or of many, with a leading axis)."""
+
+    jacobian: Float[Array, "*n outputs dim"]
+    slope: Float[Array, "*n outputs"]
+    bend: Float[Array, "*n outputs outputs"]
+
+
+def outputs_per_point(problem: Problem) -> int:
+    """How many numbers the model predicts per point."""
+    return math.prod(problem.output_shape)
+
+
+def loss_derivatives(
+    problem: Problem, output: Float[Array, "..."], target: Float[Array, "..."]
+) -> tuple[Float[Array, " outputs"], Float[Array, "outputs outputs"]]:
+    """∇_ŷ ℓ and W of one point."""
+    flat = output.reshape(-1)
+
+    def value(prediction):
+        return problem.loss.value(prediction.reshape(problem.output_shape), target)
+
+    return jax.grad(value)(flat), jax.hessian(value)(flat)
+
+
+def output_factor(
+    problem: Problem, output: Float[Array, "..."], target: Float[Array, "..."]
+) -> Float[Array, "outputs outputs"]:
+    """L with LLᵀ = W, for a W that may be singular (softmax)."""
+    values, vectors = jnp.linalg.eigh(loss_derivatives(problem, output, target)[1])
+    return vectors * jnp.sqrt(jnp.maximum(values, 0.0))[None, :]
+
+
+def point(problem: Problem, theta: Float[Array, " dim"], x: Array, y: Array) -> Point:
+    """J, ∇_ŷ ℓ and W at one (x, y)."""
+
+    def predict(theta):
+        return problem.model.predict(theta, x[None], problem.output_shape)[0].reshape(-1)
+
+    slope, bend = loss_derivatives(problem, predict(theta), y)
+    jacobian = jax.jacrev(predict)(theta)
+    return Point(jacobian, slope, bend)
+
+
+def loss_gradients(
+    problem: Problem, theta: Float[Array, " dim"], x: Array | None = None, y: Array | None = None
+) -> Float[Array, "m dim"]:
+    """∇ℓ at θ of every row of x, y (of the data when not given), without the ridge."""
+    x = problem.data.x if x is None else x
+    y = problem.data.y if y is None else y
+
+    def loss(theta, x, y):
+        return problem.loss.value(problem.model.predict(theta, x[None], problem.output_shape)[0], y)
+
+    return jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))(theta, x, y)

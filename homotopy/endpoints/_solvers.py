@@ -1,0 +1,78 @@
+"""The solvers of (B + nλI)x = v by name, and how much memory each takes."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._errors import RequestError, WorkError
+from ..problem import Problem
+from ._curvature import Curvature, require_definite
+from ._ekfac import EKFAC
+from ._endpoint import DENSE_LIMIT, is_concrete
+from ._inverse import CG, GMRES, AbstractInverse, Arnoldi, Cholesky, LiSSA, Solution, solve_all
+from ._progress import counting
+
+SOLVERS: dict[str, type[AbstractInverse]] = {
+    "cholesky": Cholesky,
+    "cg": CG,
+    "gmres": GMRES,
+    "lissa": LiSSA,
+    "arnoldi": Arnoldi,
+    "ekfac": EKFAC,
+}
+
+
+def as_solver(solver: str | AbstractInverse) -> AbstractInverse:
+    """A solver by name, with its defaults, or as given."""
+    if isinstance(solver, AbstractInverse):
+        return solver
+    if solver not in SOLVERS:
+        raise RequestError(f"solver must be one of {', '.join(SOLVERS)} or such an object, but is {solver!r}")
+    return SOLVERS[solver]()
+
+
+def solve_rows(
+    curvature: Curvature, vectors: Float[Array, "m dim"], solver: str | AbstractInverse, *, what: str = "influence"
+) -> Solution:
+    """(B + nλI)⁻¹ v for every row v.
+
+    Raises `WorkError` if a dense solver meets a matrix that is not positive definite, or if the answer is not finite;
+    iterative solvers report how far they came in `residual`.
+    """
+    solver = as_solver(solver)
+    if isinstance(solver, Cholesky):
+        if curvature.theta.shape[0] > DENSE_LIMIT:
+            raise RequestError(
+                f"solver='cholesky' needs the dense matrix, up to {DENSE_LIMIT} parameters, but there are "
+                f"{curvature.theta.shape[0]}; use solver='cg' with damping"
+            )
+        require_definite(curvature, what)
+    with counting(curvature.progress, what):
+        solution = solve_all(curvature, vectors, solver)
+        if curvature.progress:
+            jax.block_until_ready(solution.x)
+    if is_concrete(solution.x) and not bool(jnp.isfinite(solution.x).all()):
+        raise WorkError(
+            f"{type(solver).__name__} gave no finite {what}: the matrix is singular or indefinite for it; try a larger "
+            "damping, hessian='gauss-newton', solver='gmres', or (LiSSA) a larger scale"
+        )
+    return solution
+
+
+def inverse_memory(
+    problem: Problem, theta: Any, solver: str | AbstractInverse, *, hessian: str = "gauss-newton", damping: Any = 0.1
+) -> dict[str, float]:
+    """Bytes that the compiled solve of one right-hand side works with, beside 8·dim, the bytes of θ.
+
+    A benchmark: `working` / `theta` stays bounded as dim grows for the matrix-free solvers (O(dim)), and grows like dim
+    for Cholesky (O(dim²)). Nothing is run, the compiler's own account is read.
+    """
+    theta = problem.check_theta(theta, "theta")
+    curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping)
+    job: Any = eqx.filter_jit(solve_all)
+    analysis = job.lower(curvature, theta[None], as_solver(solver)).compile().compiled.memory_analysis()
+    working, own = float(analysis.temp_size_in_bytes), 8.0 * problem.dim
+    return {"dim": float(problem.dim), "working": working, "theta": own, "ratio": working / own}
