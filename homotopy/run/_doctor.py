@@ -1,0 +1,122 @@
+"""`homotopy doctor`: what is installed, and whether what the numbers and the waiting depend on works."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from . import _provenance
+from ._cache import Cache, enable_cache
+
+_TIMEOUT = 300  # seconds for one trial compilation, many times what it takes
+
+
+def doctor_command() -> int:
+    """Print the report; 0 if everything is right, 1 otherwise."""
+    problems: list[str] = []
+
+    def line(topic: str, text: str, *, problem: bool = False) -> None:
+        print(f"{'PROBLEM' if problem else 'ok':<8}{topic:<15}{text}", flush=True)
+        if problem:
+            problems.append(topic)
+
+    found = _provenance.versions()
+    line("python", found.pop("python") or "")
+    jax_version = found["jax"] or ""
+    reason = _provenance.KNOWN_BAD_JAX.get(jax_version)
+    for name, version in found.items():
+        if name == "jax" and reason:
+            line(name, f"{version}: {reason}; pip install -U 'jax!={version}'", problem=True)
+        elif version is None:
+            optional = name in ("scikit-learn", "statsmodels")
+            hint = "pip install 'homotopy[data]'" if optional else "reinstall homotopy"
+            line(name, f"not installed ({hint})", problem=not optional)
+        else:
+            line(name, version)
+    bad = ", ".join(_provenance.KNOWN_BAD_JAX)
+    line("JAX version", "known to be bad" if reason else f"not among the known-bad ones ({bad})", problem=bool(reason))
+    float64 = _provenance.float64_is_on()
+    line("float64", "on" if float64 else "off: unset JAX_ENABLE_X64", problem=not float64)
+    here = _provenance.machine()
+    line("machine", f"{here['system']} {here['machine']}, {here['cores']} cores, JAX on {here['device']}")
+    cache = enable_cache()
+    _report_cache(cache, line)
+    print(f"\n{len(problems)} to mend: {', '.join(problems)}" if problems else "\nall is right")
+    return 1 if problems else 0
+
+
+def _report_cache(cache: Cache, line: Any) -> None:
+    if cache.folder is None:
+        line("compile cache", f"off: {cache.reason}", problem=cache.failed)
+        return
+    kept = [path.stat().st_size for path in cache.folder.iterdir() if path.is_file()]
+    line("compile cache", f"{cache.folder} ({len(kept)} files, {sum(kept) / 1e6:.1f} MB; may be deleted any time)")
+    try:
+        first, second = _trial(cache.folder)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        line("cache trial", f"failed: {error}", problem=True)
+        return
+    times = f"a small solve took {first['seconds']:.2f} s in a first process, {second['seconds']:.2f} s in a second"
+    works = first["misses"] > 0 and second["misses"] == 0
+    line("cache trial", f"{'works' if works else 'does not work'}: {times}", problem=not works)
+
+
+def _trial(folder: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Solve the same small equation in two processes that share a fresh cache beside the real one."""
+    with tempfile.TemporaryDirectory(prefix="doctor-", dir=folder.parent) as fresh:
+        environment = {key: value for key, value in os.environ.items() if key != "JAX_COMPILATION_CACHE_DIR"}
+        environment["HOMOTOPY_CACHE"] = fresh
+        root = str(Path(__file__).resolve().parents[2])
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+        results = []
+        for _ in range(2):
+            done = subprocess.run(
+                [sys.executable, "-c", "from homotopy.run._doctor import probe; probe()"],
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+            if done.returncode:
+                raise ValueError((done.stderr.strip().splitlines() or ["no message"])[-1])
+            results.append(json.loads(done.stdout.splitlines()[-1]))
+    return results[0], results[1]
+
+
+def probe() -> None:
+    """Run in a process of its own: compile one solve, print how long that took and how often the cache helped."""
+    enable_cache()
+    import diffrax
+    import jax
+    import jax.numpy as jnp
+
+    misses = 0
+
+    def count(event: str, **_: Any) -> None:
+        nonlocal misses
+        misses += event == "/jax/compilation_cache/cache_misses"
+
+    jax.monitoring.register_event_listener(count)
+
+    @jax.jit
+    def solve(y0: jax.Array) -> jax.Array:
+        return diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, y, args: -(y**3)),
+            diffrax.Kvaerno5(),
+            t0=0.0,
+            t1=1.0,
+            dt0=None,
+            y0=y0,
+            stepsize_controller=diffrax.PIDController(rtol=1e-6, atol=1e-8),
+            throw=False,
+        ).ys
+
+    start = time.perf_counter()
+    solve(jnp.ones(3)).block_until_ready()
+    print(json.dumps({"seconds": time.perf_counter() - start, "misses": misses}))

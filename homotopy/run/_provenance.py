@@ -1,0 +1,106 @@
+"""Where a result comes from: versions, revision, machine, data. No host names, no absolute paths."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = (
+    "jax",
+    "jaxlib",
+    "equinox",
+    "diffrax",
+    "optimistix",
+    "lineax",
+    "optax",
+    "numpy",
+    "scipy",
+    "xarray",
+    "h5netcdf",
+    "matplotlib",
+    "scikit-learn",
+    "statsmodels",
+)
+
+KNOWN_BAD_JAX = {
+    "0.7.0": "it breaks Equinox and Diffrax",
+    "0.7.1": "it breaks Equinox and Diffrax",
+    "0.10.2": "it miscompiles on the CPU: wrong numbers, no error",
+}
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python, of this package and of what its numbers depend on; None where not installed."""
+    from homotopy import __version__
+
+    found: dict[str, str | None] = {"python": platform.python_version(), "homotopy": __version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def float64_is_on() -> bool:
+    import jax
+
+    return bool(jax.config.values["jax_enable_x64"])
+
+
+def machine() -> dict[str, Any]:
+    import jax
+
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "device": jax.devices()[0].platform,
+    }
+
+
+def git_state() -> dict[str, Any] | None:
+    """Revision of the checkout that this package runs from, and whether its code differs from it.
+
+    None outside a checkout, also when the package is installed into an environment that lies inside one.
+    """
+    root = Path(__file__).resolve().parents[2]
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(root), *words],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    revision = git("rev-parse", "--verify", "HEAD")
+    if revision is None or git("ls-files", "--error-unmatch", "homotopy/__init__.py") is None:
+        return None
+    # Only what made the result counts: new figures in the checkout do not make its code dirty.
+    changes = git("status", "--porcelain", "--", "homotopy", "scenarios", "pyproject.toml")
+    return {"revision": revision, "dirty": changes is None or bool(changes)}
+
+
+def describe_dataset(data: Any) -> dict[str, Any]:
+    """Name, shapes and a hash of the content: sha256 over type, shape and little-endian bytes of x, then y."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    shapes: dict[str, list[int]] = {}
+    for part in ("x", "y"):
+        values = np.ascontiguousarray(getattr(data, part))
+        values = values.astype(values.dtype.newbyteorder("<"))
+        digest.update(f"{part} {values.dtype.str} {values.shape}\n".encode())
+        digest.update(values.tobytes())
+        shapes[part] = list(values.shape)
+    return {"name": str(getattr(data, "name", "")), "shape": shapes, "sha256": digest.hexdigest()}

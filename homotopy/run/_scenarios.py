@@ -1,0 +1,78 @@
+"""Which scenarios there are. Listing reads their first lines and imports nothing.
+
+A scenario is a module of the package `scenarios` with the names `Settings` (a frozen dataclass), `QUICK`
+(an instance of it) and `run(settings, progress)`. Names that begin with `_`, and sub-packages, are not scenarios.
+"""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from types import ModuleType
+
+from .._errors import RequestError, WorkError
+
+PACKAGE = "scenarios"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    module: str
+    path: Path
+
+    @property
+    def description(self) -> str:
+        """The first line of the module's docstring."""
+        try:
+            text = ast.get_docstring(ast.parse(self.path.read_bytes()))
+        except (OSError, SyntaxError, ValueError) as error:
+            return f"(cannot be read: {error})"
+        return text.strip().splitlines()[0] if text and text.strip() else "(no description)"
+
+    def load(self) -> ModuleType:
+        """Import the scenario; `WorkError` if it cannot be imported or is not a scenario."""
+        try:
+            module = importlib.import_module(self.module)
+        except ImportError as error:
+            raise WorkError(
+                f"scenario `{self.name}` cannot be imported: {error}; "
+                "pip install 'homotopy[data]' brings the optional packages"
+            ) from error
+        missing = [name for name in ("Settings", "QUICK", "run") if not hasattr(module, name)]
+        if missing:
+            raise WorkError(f"scenario `{self.name}` is unfinished: it does not define {', '.join(missing)}")
+        if not is_dataclass(module.QUICK) or type(module.QUICK) is not module.Settings:
+            raise WorkError(f"scenario `{self.name}`: QUICK must be an instance of the dataclass Settings")
+        return module
+
+
+def find_scenarios(package: str = PACKAGE) -> dict[str, Scenario]:
+    """All scenarios of `package` by name, in alphabetical order."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.submodule_search_locations is None:
+        raise WorkError(f"the package `{package}` is not installed; reinstall homotopy")
+    paths = sorted(
+        path
+        for folder in spec.submodule_search_locations
+        for path in Path(folder).glob("*.py")
+        if not path.name.startswith("_")
+    )
+    return {path.stem: Scenario(path.stem, f"{package}.{path.stem}", path) for path in paths}
+
+
+def find_scenario(name: str, package: str = PACKAGE) -> Scenario:
+    """The scenario of that name (hyphens count as underscores); `RequestError` with the closest one otherwise."""
+    known = find_scenarios(package)
+    wanted = name.replace("-", "_")
+    if wanted in known:
+        return known[wanted]
+    raise RequestError(f"unknown scenario `{name}`{closest(wanted, known)}; `homotopy list` shows all")
+
+
+def closest(word: str, known: dict[str, Scenario] | list[str]) -> str:
+    """`, did you mean …?`, or nothing when nothing is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f", did you mean `{near[0]}`?" if near else ""
