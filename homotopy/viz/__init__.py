@@ -1,0 +1,19 @@
+"""Figures: one function per kind of picture, drawn onto an Axes that the caller may pass."""
+
+from ._animation import animate_phase as animate_phase
+from ._axes import FULL as FULL, INK as INK, MUTED as MUTED, RETAINED as RETAINED, SERIES as SERIES
+from ._phase import (
+    bounds_of as bounds_of,
+    landmark_handles as landmark_handles,
+    plot_field as plot_field,
+    plot_landmarks as plot_landmarks,
+    plot_levels as plot_levels,
+    plot_trajectory as plot_trajectory,
+)
+from ._schedule import plot_schedule as plot_schedule
+from ._surface import (
+    new_3d as new_3d,
+    plot_distance as plot_distance,
+    plot_surface as plot_surface,
+    principal_coordinate as principal_coordinate,
+)

@@ -1,0 +1,140 @@
+"""Pictures: that they show the numbers they were given, jumps, failed rows and all."""
+
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from homotopy import (
+    BangBang,
+    LinearDecay,
+    LinearRegression,
+    Problem,
+    Step,
+    Surface,
+    datasets,
+    simulate,
+    surface,
+)
+from homotopy.viz import (
+    FULL,
+    RETAINED,
+    animate_phase,
+    bounds_of,
+    new_3d,
+    plot_distance,
+    plot_field,
+    plot_landmarks,
+    plot_levels,
+    plot_schedule,
+    plot_surface,
+    plot_trajectory,
+    principal_coordinate,
+)
+
+
+@pytest.fixture
+def ax():
+    figure, ax = plt.subplots()
+    yield ax
+    plt.close(figure)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return Problem(LinearRegression(), datasets.random_linear(), delete=3)
+
+
+@pytest.fixture(scope="module")
+def homotopy_surface(problem):
+    return surface(problem, np.linspace(0, 1, 5), np.zeros(2), ts=[0.0, 0.01, 0.1, 1.0, np.inf])
+
+
+def test_a_schedule_is_drawn_arc_by_arc_with_its_jumps(ax):
+    plot_schedule(BangBang([0.25, 0.5]), 1.0, ax)
+    solid = [line for line in ax.lines if line.get_linestyle() == "-"]
+    assert [(*line.get_xdata()[[0, -1]], line.get_ydata()[0]) for line in solid] == [
+        (0.0, 0.25, 1.0),
+        (0.25, 0.5, 0.0),
+        (0.5, 1.0, 1.0),
+    ]
+    assert sum(line.get_linestyle() == ":" for line in ax.lines) == 2
+
+
+def test_a_continuous_schedule_is_drawn_on_its_own_formula(ax):
+    plot_schedule(LinearDecay(0.2, 0.6), 1.0, ax)
+    middle = [line for line in ax.lines if line.get_linestyle() == "-"][1]
+    np.testing.assert_allclose(middle.get_ydata(), (0.6 - middle.get_xdata()) / 0.4, atol=1e-15)
+
+
+def test_field_arrows_point_down_the_gradient_and_tell_the_phases_apart(problem, ax):
+    bounds = (-1.0, 1.0, -1.0, 1.0)
+    plot_field(problem, 0.0, bounds, ax, points=3)
+    plot_field(problem, 1.0, bounds, ax, points=3)
+    cool, warm = ax.collections
+    assert not np.allclose(cool.get_facecolor()[0, :3], warm.get_facecolor()[0, :3])
+    down = -np.asarray(problem.gradient(jnp.array([-1.0, -1.0]), 0.0))
+    arrow = np.array([cool.U[0], cool.V[0]])
+    np.testing.assert_allclose(arrow / np.linalg.norm(arrow), down / np.linalg.norm(down), atol=1e-12)
+
+
+def test_a_trajectory_carries_its_switch_points(problem, ax):
+    schedule = Step(0.05)
+    trajectory = simulate(problem, schedule, np.zeros(2), t1=0.2, dense=True)
+    plot_trajectory(trajectory, schedule, ax)
+    diamond = next(line for line in ax.lines if line.get_marker() == "D")
+    np.testing.assert_allclose(np.ravel(diamond.get_data()), trajectory.evaluate(0.05), atol=1e-14)
+
+
+def test_landmarks_put_the_endpoints_in_the_colours_of_their_phase(ax):
+    segment = np.array([[0.0, 0.0], [1.0, 2.0]])
+    plot_landmarks(np.array([3.0, 3.0]), segment, ax)
+    stars = {line.get_color(): tuple(np.ravel(line.get_data())) for line in ax.lines if line.get_marker() == "*"}
+    assert stars == {FULL: (1.0, 2.0), RETAINED: (0.0, 0.0)}
+
+
+def test_levels_fill_the_bounds(problem, ax):
+    bounds = bounds_of([np.array([[0.0, 0.0]]), np.array([[1.0, 2.0]])], margin=0.1)
+    assert bounds == (-0.1, 1.1, -0.2, 2.2)
+    plot_levels(problem, bounds, ax)
+    assert ax.collections
+
+
+def test_the_principal_coordinate_follows_what_the_weight_changes(homotopy_surface):
+    height, share = principal_coordinate(homotopy_surface)
+    assert height.shape == (5, 5)
+    assert 0.5 < share <= 1.0
+    at = np.asarray(homotopy_surface.thetas[:, 3])
+    at = at - at.mean(axis=0)
+    spread = np.linalg.svd(at, compute_uv=False)[0]
+    assert abs(np.linalg.norm(height[:, 3] - height[:, 3].mean()) - spread) < 0.1 * spread
+
+
+def test_failed_rows_are_masked_and_not_drawn(homotopy_surface):
+    thetas = np.array(homotopy_surface.thetas)
+    thetas[2] = np.inf
+    failed = Surface(  # a row of inf, as a failed solve leaves it
+        homotopy_surface.epsilons, homotopy_surface.ts, jnp.asarray(thetas), {}, {2: "max steps"}, "diffrax", "rodas5p"
+    )  # fmt: skip
+    height, share = principal_coordinate(failed)
+    assert np.isfinite(height[[0, 1, 3, 4]]).all()
+    assert 0 < share <= 1
+    figure = plt.figure()
+    plot_surface(failed, height, new_3d((1, 2, 1), figure), label="height")
+    ax = plot_distance(failed, np.zeros(5), figure.add_subplot(1, 2, 2))
+    drawn = ax.collections[0].get_array()
+    assert drawn.mask[2].all()
+    assert not drawn.mask[[0, 1, 3, 4]].any()
+    plt.close(figure)
+
+
+def test_the_animation_is_a_small_gif_with_every_frame(problem, tmp_path):
+    from PIL import Image
+
+    schedule = Step(0.05)
+    trajectory = simulate(problem, schedule, np.zeros(2), t1=0.2, dense=True)
+    path = tmp_path / "phase.gif"
+    animate_phase(path, problem, schedule, trajectory, np.array([[0.0, 0.0], [1.0, 2.0]]), frames=5)
+    assert path.stat().st_size < 300_000
+    with Image.open(path) as image:
+        assert image.n_frames == 5
