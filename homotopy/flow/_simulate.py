@@ -48,9 +48,8 @@ def simulate(
       `max_steps` is counted on each arc between two discontinuities of ε(t).
 
     Works under `jax.jit`, `vmap` and `grad` (then nothing is checked; the Diffrax engine has reverse mode only, and
-    `Greedy` none of them). Raises `RequestError` for options that would be
-    ignored, times that are negative or unsorted and a θ₀ of the wrong shape; `WorkError`, saying what to try, if the
-    solve fails.
+    `Greedy` runs under none of them). Raises `RequestError` for options that would be ignored, times that are negative
+    or unsorted and a θ₀ of the wrong shape; `WorkError`, saying what to try, if the solve fails.
     """
     theta0 = problem.check_theta(theta0)
     t1 = as_time(t1)
@@ -94,9 +93,7 @@ def simulate(
                 f"gradient descent diverged: step = {float(step):g} is too large; it must be below 2/λ_max(∇²R)"
             )
         counts = {"steps": steps}
-        return Trajectory(
-            ts, thetas, epsilons, theta1, counts, RESULTS.successful, "descent", "gradient descent"
-        )
+        return Trajectory(ts, thetas, epsilons, theta1, counts, RESULTS.successful, "descent", "gradient descent")
     name, chosen = _diffrax.choose_solver(problem, theta0, t1, solver)
     limit = as_step_limit(max_steps, MAX_DENSE_STEPS if dense else MAX_STEPS)
     thetas, theta1, result, stats, keep = _diffrax_job(
@@ -156,7 +153,7 @@ def as_saved_times(ts: Any) -> Float[Array, " k"]:
         raise RequestError(f"ts must be a list of at least one time, but is {ts!r}")
     if np.isnan(values).any() or (values < 0).any():
         raise RequestError(f"ts must not be negative or NaN (time starts at 0), but its smallest is {values.min():g}")
-    if (np.diff(values) < 0).any():
+    if (values[1:] < values[:-1]).any():
         raise RequestError("ts must be sorted from small to large")
     return jnp.asarray(values, dtype=float)
 

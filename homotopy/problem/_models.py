@@ -47,14 +47,15 @@ class AbstractModel(eqx.Module):
 
     @abc.abstractmethod
     def predict(
-        self, theta: Float[Array | np.ndarray, " dim"], x: Float[Array | np.ndarray, "m features"], output_shape: tuple[int, ...]
+        self,
+        theta: Float[Array | np.ndarray, " dim"],
+        x: Float[Array | np.ndarray, "m features"],
+        output_shape: tuple[int, ...],
     ) -> Float[Array, "m *outputs"]:
         """f(θ; x) for the rows of x."""
 
     @abc.abstractmethod
-    def initial(
-        self, key: PRNGKeyArray, features: int, output_shape: tuple[int, ...]
-    ) -> Float[Array, " dim"]:
+    def initial(self, key: PRNGKeyArray, features: int, output_shape: tuple[int, ...]) -> Float[Array, " dim"]:
         """A random θ₀, in the model's customary scale."""
 
 
@@ -149,6 +150,4 @@ class MLP(AbstractModel):
 
     def _make(self, features: int, output_shape: tuple[int, ...], key: PRNGKeyArray) -> eqx.nn.MLP:
         out: int | Literal["scalar"] = math.prod(output_shape) if output_shape else "scalar"
-        return eqx.nn.MLP(
-            features, out, self.width, self.depth, activation=ACTIVATIONS[self.activation], key=key
-        )
+        return eqx.nn.MLP(features, out, self.width, self.depth, activation=ACTIVATIONS[self.activation], key=key)

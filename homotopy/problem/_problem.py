@@ -83,9 +83,11 @@ class Problem(eqx.Module):
         """ℓ_i(θ) for every point."""
         return jax.vmap(self.loss.value)(self.predict(theta), self.data.y)
 
-    def weighted_risk(self, theta: Float[Array | np.ndarray, " dim"], weights: Float[Array | np.ndarray, " n"]) -> Float[Array, ""]:
+    def weighted_risk(
+        self, theta: Float[Array | np.ndarray, " dim"], weights: Float[Array | np.ndarray, " n"]
+    ) -> Float[Array, ""]:
         """R_w(θ) for a weight on every point (Koh et al. 2019)."""
-        return weights @ self.losses(theta) + 0.5 * self.ridge * (theta @ theta)
+        return jnp.dot(weights, self.losses(theta)) + 0.5 * self.ridge * jnp.dot(theta, theta)
 
     def risk(self, theta: Float[Array | np.ndarray, " dim"], epsilon: Any = 1.0) -> Float[Array, ""]:
         """R_ε(θ), a sum over points."""

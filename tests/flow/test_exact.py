@@ -14,6 +14,11 @@ LEVELS = (0.2, 1.0, 0.0, 0.7)
 TS = np.array([0.0, 0.25, 0.4, 1.0, 1.1, 2.0])
 
 
+def constant(epsilon):
+    """Constant ε in three pieces more than it needs, so that most tests share one compiled job per problem."""
+    return PiecewiseConstant(SWITCHES, [epsilon] * 4, unrestricted=True)
+
+
 def by_scipy(linear, times, levels, ts, t1):
     """One tight solve per arc of constant ε."""
     saved, theta = np.empty((len(ts), len(linear.theta0))), linear.theta0
@@ -40,8 +45,8 @@ def test_against_scipy(name):
     np.testing.assert_allclose(run.thetas, thetas, rtol=0, atol=1e-10)
     np.testing.assert_allclose(run.theta1, theta1, rtol=0, atol=1e-10)
     assert run.method == "exact"
-    assert (run.thetas[0] == linear.theta0).all() or np.allclose(run.thetas[0], linear.theta0, rtol=0, atol=1e-15)
-    run = simulate(linear.problem, BangBang(SWITCHES), linear.theta0, t1=2.0, ts=TS)
+    assert (run.thetas[0] == linear.theta0).all()
+    run = simulate(linear.problem, PiecewiseConstant(SWITCHES, [1, 0, 1, 0]), linear.theta0, t1=2.0, ts=TS)
     expected = [linear.bang_bang(SWITCHES, t) for t in TS]
     np.testing.assert_allclose(run.thetas, expected, rtol=0, atol=1e-13)
 
@@ -49,7 +54,7 @@ def test_against_scipy(name):
 def test_the_comparison_can_fail():
     """Notes 0.11 scales the deleted row and its target by ε, which weighs the point by ε²: that must be visible."""
     linear = problems.random_ols()
-    right = simulate(linear.problem, Constant(0.3), linear.theta0, t1=2.0, ts=TS).thetas
+    right = simulate(linear.problem, constant(0.3), linear.theta0, t1=2.0, ts=TS).thetas
     slip = np.array([linear.flow(0.3**2, t) for t in TS])
     assert np.abs(right - slip).max() > 1e-3
     np.testing.assert_allclose(right, [linear.flow(0.3, t) for t in TS], atol=1e-13)
@@ -59,13 +64,14 @@ def test_the_comparison_can_fail():
 def test_infinite_time(name):
     """H⁺b + (I − H⁺H)θ₀: where H is singular the limit keeps that part of where the last arc began."""
     linear = problems.LINEAR[name]()
-    ts = np.array([0.5, np.inf])
+    ts = np.array([0.0, 0.2, 0.5, 1.0, np.inf, np.inf])
     for epsilon in (0.0, 0.4, 1.0):
-        run = simulate(linear.problem, Constant(epsilon), linear.theta0, t1=np.inf, ts=ts)
+        run = simulate(linear.problem, constant(epsilon), linear.theta0, t1=np.inf, ts=ts)
         np.testing.assert_allclose(run.theta1, linear.limit(epsilon), rtol=0, atol=1e-11)
-        assert (run.thetas[1] == run.theta1).all()
-    run = simulate(linear.problem, Step(0.5), linear.theta0, t1=np.inf, ts=ts)
-    np.testing.assert_allclose(run.thetas[1], linear.limit(0.0, linear.flow(1.0, 0.5)), rtol=0, atol=1e-11)
+        assert (run.thetas[-1] == run.theta1).all()
+    step = PiecewiseConstant([0.5, 0.5, 0.5], [1, 0, 0, 0])
+    run = simulate(linear.problem, step, linear.theta0, t1=np.inf, ts=ts)
+    np.testing.assert_allclose(run.thetas[-2], linear.limit(0.0, linear.flow(1.0, 0.5)), rtol=0, atol=1e-11)
 
 
 def test_infinite_time_depends_on_the_start_only_where_singular():
@@ -73,7 +79,7 @@ def test_infinite_time_depends_on_the_start_only_where_singular():
     for make, unique in ((problems.random_ols, True), (problems.identity, False)):
         linear = make()
         limits = [
-            simulate(linear.problem, Constant(0.0), start, t1=np.inf, ts=[np.inf]).theta1
+            simulate(linear.problem, constant(0.0), start, t1=np.inf, ts=TS).theta1
             for start in (linear.theta0, linear.theta0 + 1.0)
         ]
         assert np.allclose(*limits, rtol=0, atol=1e-10) == unique
@@ -84,7 +90,7 @@ def test_scalar_closed_form():
     linear = problems.scalar()
     ts = np.linspace(0.0, 3.0, 6)
     for epsilon in (0.0, 0.5, 1.0):
-        run = simulate(linear.problem, Constant(epsilon), [0.3], t1=3.0, ts=ts)
+        run = simulate(linear.problem, constant(epsilon), [0.3], t1=3.0, ts=ts)
         decay = np.exp(-(1 + epsilon) * ts)
         expected = decay * 0.3 + (1 - decay) * (2 * epsilon + 1) / (1 + epsilon)
         np.testing.assert_allclose(run.thetas[:, 0], expected, rtol=1e-14)
@@ -126,7 +132,7 @@ def test_arcs_that_are_empty_at_infinity():
 def test_negative_weights(epsilon):
     """Gradient ascent on the deleted point: an indefinite H_ε must grow, not stand still."""
     linear = problems.random_ols()
-    run = simulate(linear.problem, Constant(epsilon, unrestricted=True), linear.theta0, t1=2.0, ts=TS)
+    run = simulate(linear.problem, constant(epsilon), linear.theta0, t1=2.0, ts=TS)
     expected = np.array([linear.flow(epsilon, t) for t in TS])
     np.testing.assert_allclose(run.thetas, expected, rtol=1e-9, atol=1e-12)
     assert (np.linalg.eigvalsh(linear.hessian(epsilon)).min() < 0) == (epsilon == -8.0)
@@ -135,15 +141,14 @@ def test_negative_weights(epsilon):
 def test_negative_weight_with_a_singular_hessian():
     """The scalar problem at ε = −1: H = 0 and b = −1, so θ falls on a straight line."""
     linear = problems.scalar()
-    run = simulate(linear.problem, Constant(-1.0, unrestricted=True), [0.5], t1=2.0, ts=TS)
+    run = simulate(linear.problem, constant(-1.0), [0.5], t1=2.0, ts=TS)
     np.testing.assert_allclose(run.thetas[:, 0], 0.5 - TS, rtol=1e-13, atol=1e-14)
 
 
 def test_divergence_is_an_error_of_the_work():
     linear = problems.random_ols()
-    wild = Constant(-8.0, unrestricted=True)
     with pytest.raises(WorkError, match="diverges: ε < 0"):
-        simulate(linear.problem, wild, linear.theta0, t1=np.inf, ts=[1.0])
+        simulate(linear.problem, constant(-8.0), linear.theta0, t1=np.inf, ts=TS)
     rows = surface(linear.problem, [0.0, -8.0, 1.0], linear.theta0, ts=[1.0, np.inf], unrestricted=True)
     assert list(rows.failures) == [1]
     np.testing.assert_allclose(rows.thetas[[0, 2], 1], [linear.limit(0.0), linear.limit(1.0)], atol=1e-12)

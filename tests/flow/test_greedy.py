@@ -23,9 +23,8 @@ def instance(delete=3, seed=0):
 def by_scipy(linear, target, t1):
     """The closed loop, mode by mode; returns θ at `TS`, the times of the switches and the time spent sliding."""
     x, y = linear.x[linear.delete[0]], linear.y[linear.delete[0]]
-    velocities = [
-        lambda theta, H=linear.hessian(epsilon), b=linear.drive(epsilon): b - H @ theta for epsilon in (0.0, 1.0)
-    ]
+    hessians, drives = [linear.hessian(e) for e in (0.0, 1.0)], [linear.drive(e) for e in (0.0, 1.0)]
+    velocities = [lambda theta, k=k: drives[k] - hessians[k] @ theta for k in (0, 1)]
 
     def gain(theta):
         return (y - x @ theta) * (x @ (target - theta))

@@ -75,9 +75,7 @@ def test_values(name):
     np.testing.assert_allclose(schedule(T), expected, rtol=1e-14, atol=1e-15)
     np.testing.assert_array_equal(schedule.discontinuities(), discontinuities)
     assert schedule(0.3).shape == ()
-    assert schedule.piecewise_constant == (
-        isinstance(schedule, Constant | Step | PiecewiseConstant | BangBang)
-    )
+    assert schedule.piecewise_constant == (isinstance(schedule, Constant | Step | PiecewiseConstant | BangBang))
 
 
 @pytest.mark.parametrize("name", CASES)

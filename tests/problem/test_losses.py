@@ -48,9 +48,7 @@ def test_bregman_is_its_definition(case):
     for prediction, reference in pairs:
         slope = jax.grad(loss.value)(reference, target)
         definition = (
-            loss.value(prediction, target)
-            - loss.value(reference, target)
-            - jnp.sum(slope * (prediction - reference))
+            loss.value(prediction, target) - loss.value(reference, target) - jnp.sum(slope * (prediction - reference))
         )
         divergence = loss.bregman(prediction, reference, target)
         np.testing.assert_allclose(divergence, definition, rtol=1e-11, atol=1e-13)
