@@ -1,7 +1,7 @@
 """Where θ should arrive: optima, leave-one-out, influence, response functions, the path θ(ε), the five gaps."""
 
 from ._align import align as align
-from ._all import leave_one_out_all as leave_one_out_all
+from ._all import leave_one_out_all as leave_one_out_all, leave_one_out_proof as leave_one_out_proof
 from ._curvature import Curvature as Curvature
 from ._decompose import (
     ErrorDecomposition as ErrorDecomposition,

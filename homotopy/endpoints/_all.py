@@ -7,7 +7,7 @@
 * Networks: the continued path of every point (`path`), or a retraining of each (start="cold", "warm").
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from .._errors import RequestError, WorkError
 from ..problem import Problem
-from ._curvature import Curvature, require_definite
+from ._curvature import Curvature, definite_matrix
 from ._endpoint import NEARNESS, STATIONARITY, Endpoint, is_concrete, require_dense
 from ._newton import minimise
 from ._objectives import WeightedRisk
@@ -30,49 +30,54 @@ from ._separation import is_classification
 _CORRECTIONS = 60
 _BATCH = 512
 
-Start = Literal["auto", "continued", "warm", "cold"]
-
 
 def leave_one_out_all(
     problem: Problem,
     *,
     theta: Any = None,
-    start: Start = "auto",
+    start: str = "auto",
     theta0: Any = None,
-    proof: bool = False,
     progress: bool = False,
-) -> Float[Array, "n dim"] | Endpoint:
+) -> Float[Array, "n dim"]:
     """θ*₋ᵢ of every single point i (n, dim); the deleted set of `problem` plays no part.
 
     `theta` is θ* (needed for a network, computed otherwise). For a network `start` says which endpoint is meant: the
     "continued" branch from θ* ("auto"), or the limit of the flow from θ* ("warm") or from `theta0` ("cold").
-    `proof=True` returns all of it as one `Endpoint` with a leading axis n, in which rows that did not converge are
-    flagged (and hold `inf` where the branch ends in a fold); otherwise such rows raise `WorkError` that names them.
-    `smallest_eigenvalue` is a lower bound λ_min(H)(1 − h_i) for convex risks (an estimate where H varies with θ).
+    Rows that did not converge raise a `WorkError` that names them; `leave_one_out_proof` returns them flagged.
+    """
+    found = leave_one_out_proof(problem, theta=theta, start=start, theta0=theta0, progress=progress)
+    if is_concrete(found):
+        failed = np.flatnonzero(~np.asarray(found.converged))
+        if failed.size:
+            shown = ", ".join(map(str, failed[:10])) + (", …" if failed.size > 10 else "")
+            raise WorkError(
+                f"{failed.size} of {problem.n} leave-one-out optima did not converge (points {shown}); "
+                "leave_one_out_proof returns them flagged, a ridge makes them exist"
+            )
+    return found.theta
+
+
+def leave_one_out_proof(
+    problem: Problem, *, theta: Any = None, start: str = "auto", theta0: Any = None, progress: bool = False
+) -> Endpoint:
+    """`leave_one_out_all` with its proof: one `Endpoint` with a leading axis n, unconverged rows flagged, not raised.
+
+    Rows hold `inf` where the continued branch ends in a fold. `smallest_eigenvalue` is λ_min(H)(1 − h_i) for convex
+    risks: a lower bound for least squares, an estimate where H varies with θ.
     """
     require_dense(problem, "leave_one_out_all")
     if start not in ("auto", "continued", "warm", "cold"):
         raise RequestError(f"start must be auto, continued, warm or cold, but is {start!r}")
     if not is_convex(problem):
-        found = _network(problem, theta, start, theta0, progress)
-    elif start != "auto" or theta0 is not None:
+        return _network(problem, theta, start, theta0, progress)
+    if start != "auto" or theta0 is not None:
         raise RequestError("a convex risk has one minimum however it is reached: leave start= and theta0= out")
-    else:
-        found = _convex(problem, theta)
-    if not proof and is_concrete(found):
-        failed = np.flatnonzero(~np.asarray(found.converged))
-        if failed.size:
-            shown = ", ".join(map(str, failed[:10])) + (", …" if failed.size > 10 else "")
-            raise WorkError(
-                f"{failed.size} of {problem.n} leave-one-out optima did not converge (points {shown}); proof=True "
-                "returns them flagged, a ridge makes them exist"
-            )
-    return found if proof else found.theta
+    return _convex(problem, theta)
 
 
 def _convex(problem: Problem, theta: Any) -> Endpoint:
     theta = trained(problem, theta)
-    require_definite(Curvature(problem, theta), "leave_one_out_all")
+    matrix = definite_matrix(Curvature(problem, theta), "leave_one_out_all")
     if is_classification(problem) and float(problem.ridge) == 0:
         labels, counts = np.unique(np.asarray(problem.data.y), return_counts=True)
         if counts.min() < 2:
@@ -80,7 +85,7 @@ def _convex(problem: Problem, theta: Any) -> Endpoint:
                 f"class {labels[counts.argmin()]:g} has one point, and without it the risk has no minimiser; "
                 "give the problem a ridge"
             )
-    found = _chord(problem, theta)
+    found = _chord(problem, theta, matrix)
     slow = np.flatnonzero(~np.asarray(found.converged))
     if slow.size == 0:
         return found
@@ -90,9 +95,8 @@ def _convex(problem: Problem, theta: Any) -> Endpoint:
 
 
 @eqx.filter_jit
-def _chord(problem: Problem, theta: Array) -> Endpoint:
+def _chord(problem: Problem, theta: Array, matrix: Array) -> Endpoint:
     """Corrector steps with the factors of one Hessian. For least squares the first is exact and the second polishes."""
-    matrix = problem.hessian(theta)
     factor = jax.scipy.linalg.cho_factor(matrix)
     lowest = jnp.linalg.eigvalsh(matrix)[0]
 
@@ -147,7 +151,7 @@ def _newton_rows(problem: Problem, theta: Array, rows: Int[Array, " m"]) -> Endp
     return jax.lax.map(one, rows)
 
 
-def _network(problem: Problem, theta: Any, start: Start, theta0: Any, progress: bool) -> Endpoint:
+def _network(problem: Problem, theta: Any, start: str, theta0: Any, progress: bool) -> Endpoint:
     if start == "cold":
         if theta0 is None or theta is not None:
             raise RequestError("start='cold' of a network takes theta0=, and no theta=")

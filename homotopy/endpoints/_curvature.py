@@ -96,15 +96,15 @@ def dense(curvature: Curvature) -> tuple[Float[Array, "dim dim"], Float[Array, "
     return matrix, jnp.linalg.eigvalsh(matrix)
 
 
-def require_definite(curvature: Curvature, what: str = "influence") -> Float[Array, ""]:
-    """The smallest eigenvalue; `WorkError` naming it, and what to try, unless it is positive beyond rounding."""
-    _, eigenvalues = dense(curvature)
-    smallest = eigenvalues[0]
-    if is_concrete(smallest):
-        floor = 10 * len(eigenvalues) * np.finfo(float).eps * float(jnp.max(jnp.abs(eigenvalues)))
-        if not float(smallest) > floor:
-            raise WorkError(_advice(curvature, float(smallest), floor, what))
-    return smallest
+def definite_matrix(curvature: Curvature, what: str = "influence") -> Float[Array, "dim dim"]:
+    """B + nλI; `WorkError` naming its smallest eigenvalue, and what to try, unless that is positive beyond rounding."""
+    matrix, eigenvalues = dense(curvature)
+    if is_concrete(eigenvalues):
+        values = np.asarray(eigenvalues)
+        floor = 10 * len(values) * np.finfo(float).eps * float(np.abs(values).max())
+        if not float(values[0]) > floor:
+            raise WorkError(_advice(curvature, float(values[0]), floor, what))
+    return matrix
 
 
 def _advice(curvature: Curvature, smallest: float, floor: float, what: str) -> str:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..problem import Problem
-from ._curvature import Curvature, require_definite
+from ._curvature import Curvature, definite_matrix
 from ._endpoint import as_epsilon
 from ._optimum import trained
 from ._path import path
@@ -51,7 +51,7 @@ def theta_ddot(problem: Problem, *, epsilon: Any = 1.0, theta: Any = None) -> Fl
     """θ̈(ε) at the optimum θ(ε), computed for linear and logistic regression when not given (one number ε)."""
     epsilon = as_epsilon(problem, epsilon)
     theta = trained(problem, theta, epsilon)
-    require_definite(Curvature(problem, theta, epsilon), "θ̈")
+    definite_matrix(Curvature(problem, theta, epsilon), "θ̈")
     return eqx.filter_jit(theta_dot)(problem, theta, epsilon)[1]
 
 

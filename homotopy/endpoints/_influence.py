@@ -9,7 +9,7 @@ Notation: g_J = ∇ℓ_J, Q = g_Jᵀ H⁻¹ g_J, J_j the output Jacobian of poin
 """
 
 import warnings
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from .._errors import RequestError
 from ..problem import Problem
-from ._curvature import Curvature, require_definite
+from ._curvature import Curvature, definite_matrix
 from ._endpoint import Endpoint, NotStationaryWarning, is_concrete
 from ._inverse import AbstractInverse
 from ._newton import assess
@@ -60,9 +60,9 @@ class Influence(eqx.Module):
 def influence(
     problem: Problem,
     *,
-    at: Literal["full", "deleted"] = "full",
+    at: str = "full",
     theta: Any = None,
-    hessian: Literal["exact", "gauss-newton"] = "exact",
+    hessian: str = "exact",
     damping: Any = 0.0,
     solver: str | AbstractInverse = "cholesky",
     progress: bool = False,
@@ -82,8 +82,10 @@ def influence(
     epsilon = 1.0 if at == "full" else 0.0
     theta = trained(problem, theta, epsilon)
     curvature = Curvature(problem, theta, epsilon, hessian=hessian, damping=damping, progress=progress)
-    slope, gradient_norm = _slopes(problem, theta, epsilon)
-    warn_unless_stationary(curvature, gradient_norm, jnp.linalg.norm(slope))
+    here = slopes(problem, theta)
+    gradient_norm = here.full_norm if at == "full" else here.deleted_norm
+    warn_unless_stationary(curvature, gradient_norm, here.slope_norm)
+    slope = here.slope
     solution = solve_rows(curvature, slope[None], solver)
     theta_dot = -solution.x[0]
     estimate = theta - theta_dot if at == "full" else theta + theta_dot
@@ -100,19 +102,17 @@ def newton_estimate(problem: Problem, *, theta: Any = None, damping: Any = 0.0) 
     """
     theta = trained(problem, theta)
     curvature = Curvature(problem, theta, 0.0, damping=damping)
-    slope, _ = _slopes(problem, theta, 0.0)
-    gradient = problem.gradient(theta, 0.0)
-    _, norm = _slopes(problem, theta, 1.0)
-    warn_unless_stationary(curvature, norm, jnp.linalg.norm(slope))
-    step = solve_rows(curvature, gradient[None], "cholesky", what="the Newton estimate").x[0]
-    return _assess(problem, theta - step, jnp.linalg.norm(gradient), "Newton estimate")
+    here = slopes(problem, theta)
+    warn_unless_stationary(curvature, here.full_norm, here.slope_norm)
+    step = solve_rows(curvature, here.deleted_gradient[None], "cholesky", what="the Newton estimate").x[0]
+    return _assess(problem, theta - step, here.deleted_norm, "Newton estimate")
 
 
 def corrected_influence(
     problem: Problem,
     *,
     theta: Any = None,
-    hessian: Literal["exact", "gauss-newton"] = "exact",
+    hessian: str = "exact",
     damping: Any = 0.0,
 ) -> Influence:
     """Influence with the leverage correction: for one output θ̇_j/(1 − h_j), summed over the group (rescaled influence).
@@ -124,20 +124,18 @@ def corrected_influence(
     """
     theta = trained(problem, theta)
     curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping)
-    require_definite(curvature)
-    slope, gradient_norm = _slopes(problem, theta, 1.0)
-    warn_unless_stationary(curvature, gradient_norm, jnp.linalg.norm(slope))
-    points = problem.delete
-    step, residual = _corrected(curvature, problem.data.x[points], problem.data.y[points])
+    matrix, here = definite_matrix(curvature), slopes(problem, theta)
+    warn_unless_stationary(curvature, here.full_norm, here.slope_norm)
+    step, residual = _corrected(curvature, matrix)
     return Influence(
-        -step, theta + step, -(slope @ step), residual, jnp.zeros((), int), gradient_norm, theta, "full"
+        -step, theta + step, -(here.slope @ step), residual, jnp.zeros((), int), here.full_norm, theta, "full"
     )
 
 
 @eqx.filter_jit
-def _corrected(curvature: Curvature, x: Array, y: Array) -> tuple[Array, Array]:
+def _corrected(curvature: Curvature, matrix: Array) -> tuple[Array, Array]:
     problem, theta = curvature.problem, curvature.theta
-    matrix = curvature.matrix()
+    points = problem.delete
     factor = jax.scipy.linalg.cho_factor(matrix)
 
     def one(x, y):
@@ -147,13 +145,26 @@ def _corrected(curvature: Curvature, x: Array, y: Array) -> tuple[Array, Array]:
         kept = jnp.eye(outputs_per_point(problem)) - here.bend @ (here.jacobian @ pulled)
         return pulled @ jnp.linalg.solve(kept, here.slope), residual
 
-    steps, residuals = jax.vmap(one)(x, y)
+    steps, residuals = jax.vmap(one)(problem.data.x[points], problem.data.y[points])
     return jnp.sum(steps, axis=0), jnp.max(residuals)
 
 
+class Slopes(NamedTuple):
+    """g_J and ∇R⁻ at θ, and the norms ‖g_J‖, ‖∇R‖, ‖∇R⁻‖."""
+
+    slope: Float[Array, " dim"]
+    deleted_gradient: Float[Array, " dim"]
+    slope_norm: Float[Array, ""]
+    full_norm: Float[Array, ""]
+    deleted_norm: Float[Array, ""]
+
+
 @eqx.filter_jit
-def _slopes(problem: Problem, theta: Array, epsilon: float) -> tuple[Array, Array]:
-    return problem.deleted_gradient(theta), jnp.linalg.norm(problem.gradient(theta, epsilon))
+def slopes(problem: Problem, theta: Float[Array, " dim"]) -> Slopes:
+    """The gradients that every influence at θ needs."""
+    slope, rest = problem.deleted_gradient(theta), problem.gradient(theta, 0.0)
+    norm = jnp.linalg.norm
+    return Slopes(slope, rest, norm(slope), norm(slope + rest), norm(rest))
 
 
 @eqx.filter_jit
@@ -161,7 +172,9 @@ def _assess(problem: Problem, theta: Array, start: Array, kind: str) -> Endpoint
     return assess(WeightedRisk(problem, jnp.zeros(())), theta, start, 1, kind)
 
 
-def warn_unless_stationary(curvature: Curvature, gradient_norm: Array, slope_norm: Array) -> None:
+def warn_unless_stationary(
+    curvature: Curvature, gradient_norm: Array, slope_norm: Array, *, what: str = "‖∇ℓ_J‖", stacklevel: int = 3
+) -> None:
     """`NotStationaryWarning` with ‖∇R‖ where an influence function is asked for away from a stationary point."""
     if not is_concrete((gradient_norm, slope_norm, curvature.damping)):
         return
@@ -172,8 +185,8 @@ def warn_unless_stationary(curvature: Curvature, gradient_norm: Array, slope_nor
         convex = is_convex(curvature.problem)
         train = "use optimum()" if convex else "train on, or use hessian='gauss-newton' with damping"
         warnings.warn(
-            f"theta is not stationary: ‖∇R‖ = {norm:.2e} beside ‖∇ℓ_J‖ = {slope:.2e}, so this is not the derivative of "
+            f"theta is not stationary: ‖∇R‖ = {norm:.2e} beside {what} = {slope:.2e}, so this is not the derivative of "
             f"an optimum; {train}",
             NotStationaryWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )

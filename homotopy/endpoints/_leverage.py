@@ -9,7 +9,7 @@ generalised linear models the diagonal of the weighted hat matrix (Pregibon 1981
 the Gauss–Newton matrix, Σ h_i = rank.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from .._errors import RequestError
 from ..problem import Problem, SquaredLoss
-from ._curvature import Curvature, require_definite
+from ._curvature import Curvature, definite_matrix
 from ._optimum import trained
 from ._points import outputs_per_point, point
 
@@ -27,7 +27,7 @@ def leverage(
     problem: Problem,
     *,
     theta: Any = None,
-    hessian: Literal["exact", "gauss-newton"] = "gauss-newton",
+    hessian: str = "gauss-newton",
     damping: Any = 0.0,
 ) -> Float[Array, " n"]:
     """h_i of every point (n,), dimensionless, in [0, 1] for one output and the Gauss–Newton matrix.
@@ -38,8 +38,7 @@ def leverage(
     """
     theta = trained(problem, theta)
     curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping)
-    require_definite(curvature, "leverage")
-    return _leverages(curvature)
+    return _leverages(curvature, definite_matrix(curvature, "leverage"))
 
 
 def cooks_distance(problem: Problem, *, theta: Any = None) -> Float[Array, " n"]:
@@ -57,8 +56,7 @@ def cooks_distance(problem: Problem, *, theta: Any = None) -> Float[Array, " n"]
             "points than parameters"
         )
     curvature = Curvature(problem, theta, 1.0, hessian="gauss-newton")
-    require_definite(curvature, "Cook's distance")
-    squared = _squared_changes(curvature)
+    squared = _squared_changes(curvature, definite_matrix(curvature, "Cook's distance"))
     if not isinstance(problem.loss, SquaredLoss):
         return squared / problem.dim
     dispersion = 2.0 * jnp.sum(problem.losses(theta)) / freedom
@@ -66,8 +64,8 @@ def cooks_distance(problem: Problem, *, theta: Any = None) -> Float[Array, " n"]
 
 
 @eqx.filter_jit
-def _leverages(curvature: Curvature) -> Array:
-    factor = jax.scipy.linalg.cho_factor(curvature.matrix())
+def _leverages(curvature: Curvature, matrix: Array) -> Array:
+    factor = jax.scipy.linalg.cho_factor(matrix)
 
     def one(row):
         here = point(curvature.problem, curvature.theta, *row)
@@ -77,8 +75,7 @@ def _leverages(curvature: Curvature) -> Array:
 
 
 @eqx.filter_jit
-def _squared_changes(curvature: Curvature) -> Array:
-    matrix = curvature.matrix()
+def _squared_changes(curvature: Curvature, matrix: Array) -> Array:
     factor = jax.scipy.linalg.cho_factor(matrix)
 
     def one(row):

@@ -53,11 +53,12 @@ def flow_limit(
     )  # fmt: skip
     assert solution.ys is not None
     last = solution.ys[-1]
+    last = jnp.where(jnp.all(jnp.isfinite(last)), last, theta0)
+    # Newton steps from where the flow has not settled may end anywhere: a minimum perhaps, but not the flow's.
+    settled_down = solution.result == diffrax.RESULTS.event_occurred
     polished = minimise(
-        objective, jnp.where(jnp.all(jnp.isfinite(last)), last, theta0), kind=kind, radius=_POLISH_RADIUS,
-        max_iterations=_POLISH_ITERATIONS, start_gradient_norm=initial, iterations=solution.stats["num_steps"],
+        objective, last, kind=kind, radius=_POLISH_RADIUS, start_gradient_norm=initial,
+        max_iterations=jnp.where(settled_down, _POLISH_ITERATIONS, 0), iterations=solution.stats["num_steps"],
     )  # fmt: skip
-    # Newton steps from where the flow had not settled may end anywhere: a minimum, but not the flow's.
     near = jnp.linalg.norm(polished.theta - last) <= _POLISH_RADIUS * (1.0 + jnp.linalg.norm(last))
-    stopped = (solution.result == diffrax.RESULTS.event_occurred) & near
-    return dataclasses.replace(polished, converged=polished.converged & stopped)
+    return dataclasses.replace(polished, converged=polished.converged & settled_down & near)

@@ -3,9 +3,8 @@
 Notation: g_i = ∇ℓ_i(θ*) (dim,), g_q the gradient of a query, H the Hessian of the full risk (+ nλI).
 """
 
-import warnings
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,13 +15,11 @@ from .._errors import RequestError
 from ..problem import Dataset, Problem
 from ..problem._dataset import as_floats
 from ._curvature import Curvature
-from ._endpoint import NotStationaryWarning, is_concrete
+from ._influence import warn_unless_stationary
 from ._inverse import AbstractInverse
 from ._optimum import trained
 from ._points import loss_gradients
 from ._solvers import solve_rows
-
-Hessian = Literal["exact", "gauss-newton"]
 
 
 def influence_matrix(
@@ -30,7 +27,7 @@ def influence_matrix(
     queries: Dataset | Callable[[Array], Array] | Any = None,
     *,
     theta: Any = None,
-    hessian: Hessian = "exact",
+    hessian: str = "exact",
     damping: Any = 0.0,
     solver: str | AbstractInverse = "cholesky",
     progress: bool = False,
@@ -44,8 +41,7 @@ def influence_matrix(
     """
     theta = trained(problem, theta)
     curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping, progress=progress)
-    gradients = _gradients(problem, theta)
-    _warn(curvature, gradients)
+    gradients = _checked_gradients(curvature)
     asked = gradients if queries is None else _query_gradients(problem, theta, queries)
     if asked.shape[0] <= gradients.shape[0]:
         return solve_rows(curvature, asked, solver).x @ gradients.T
@@ -56,7 +52,7 @@ def self_influence(
     problem: Problem,
     *,
     theta: Any = None,
-    hessian: Hessian = "exact",
+    hessian: str = "exact",
     damping: Any = 0.0,
     solver: str | AbstractInverse = "cholesky",
     progress: bool = False,
@@ -65,8 +61,7 @@ def self_influence(
     squares leverage times squared residual). The diagonal of `influence_matrix`."""
     theta = trained(problem, theta)
     curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping, progress=progress)
-    gradients = _gradients(problem, theta)
-    _warn(curvature, gradients)
+    gradients = _checked_gradients(curvature)
     return jnp.sum(gradients * solve_rows(curvature, gradients, solver).x, axis=1)
 
 
@@ -74,7 +69,7 @@ def weight_jacobian(
     problem: Problem,
     *,
     theta: Any = None,
-    hessian: Hessian = "exact",
+    hessian: str = "exact",
     damping: Any = 0.0,
     solver: str | AbstractInverse = "cholesky",
 ) -> Float[Array, "dim n"]:
@@ -85,14 +80,16 @@ def weight_jacobian(
     """
     theta = trained(problem, theta)
     curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping)
-    gradients = _gradients(problem, theta)
-    _warn(curvature, gradients)
+    gradients = _checked_gradients(curvature)
     return -solve_rows(curvature, gradients, solver).x.T
 
 
 @eqx.filter_jit
-def _gradients(problem: Problem, theta: Array) -> Array:
-    return loss_gradients(problem, theta)
+def _gradients(problem: Problem, theta: Array) -> tuple[Array, Array, Array]:
+    """∇ℓ_i (n, dim), ‖∇R‖ and the median ‖∇ℓ_i‖."""
+    gradients = loss_gradients(problem, theta)
+    norm = jnp.linalg.norm(jnp.sum(gradients, axis=0) + problem.ridge * theta)
+    return gradients, norm, jnp.median(jnp.linalg.norm(gradients, axis=1))
 
 
 def _query_gradients(problem: Problem, theta: Array, queries: Any) -> Array:
@@ -115,16 +112,8 @@ def _query_gradients(problem: Problem, theta: Array, queries: Any) -> Array:
     return gradients
 
 
-def _warn(curvature: Curvature, gradients: Array) -> None:
-    """The stationarity warning of `influence`, beside the median ‖∇ℓ_i‖."""
-    norm = jnp.linalg.norm(curvature.problem.gradient(curvature.theta))
-    typical = jnp.median(jnp.linalg.norm(gradients, axis=1))
-    if not is_concrete(norm) or (curvature.kind == "gauss-newton" and float(curvature.damping) > 0):
-        return
-    if float(norm) > 1e-3 * float(typical) + 1e-9:
-        warnings.warn(
-            f"theta is not stationary: ‖∇R‖ = {float(norm):.2e} beside a median ‖∇ℓ_i‖ of {float(typical):.2e}; train "
-            "on, or use hessian='gauss-newton' with damping",
-            NotStationaryWarning,
-            stacklevel=3,
-        )
+def _checked_gradients(curvature: Curvature) -> Array:
+    """∇ℓ_i, with the stationarity warning of `influence`, here beside the median ‖∇ℓ_i‖."""
+    gradients, norm, typical = _gradients(curvature.problem, curvature.theta)
+    warn_unless_stationary(curvature, norm, typical, what="median ‖∇ℓ_i‖", stacklevel=5)
+    return gradients

@@ -89,14 +89,25 @@ def _trust_region_step(local: Local, radius: Float[Array, ""], tolerance: Float[
     return jnp.where(inside, newton, boundary)
 
 
+class Quality(NamedTuple):
+    """What a `Local` says about θ as a minimum."""
+
+    value: Float[Array, ""]
+    norm: Float[Array, ""]  # ‖∇‖
+    error: Float[Array, ""]  # ‖H⁺∇‖
+    smallest: Float[Array, ""]
+
+
 class _State(NamedTuple):
     theta: Float[Array, " dim"]
     radius: Float[Array, ""]
     iterations: Int[Array, ""]
-    done: Bool[Array, ""]
     best: Float[Array, " dim"]  # the most stationary θ so far, among those within the tolerance
     best_norm: Float[Array, ""]
     polished: Int[Array, ""]  # steps since the tolerance was first met
+    done: Bool[Array, ""]  # θ is the answer, and its quality is what remains to be seen
+    judged: Bool[Array, ""]
+    quality: Quality
 
 
 def minimise(
@@ -105,18 +116,20 @@ def minimise(
     *,
     kind: str,
     radius: float | Float[Array, ""] = 1.0,
-    max_iterations: int = MAX_ITERATIONS,
+    max_iterations: int | Int[Array, ""] = MAX_ITERATIONS,
     start_gradient_norm: Float[Array, ""] | None = None,
     iterations: Int[Array, ""] | int = 0,
 ) -> Endpoint:
     """The local minimum of `objective` that trust-region Newton steps reach from `start`.
 
     Runs until ‖∇‖ ≤ 1e-9·(1 + ‖∇ at the start‖), then a few steps more as long as they help, and returns the most
-    stationary θ: as stationary as 64-bit floats allow. `radius` is the first Δ relative to 1 + ‖θ‖.
+    stationary θ: as stationary as 64-bit floats allow. `radius` is the first Δ relative to 1 + ‖θ‖; with
+    `max_iterations` 0 the start is judged and nothing else.
     """
     initial = jnp.linalg.norm(jax.grad(objective)(start)) if start_gradient_norm is None else start_gradient_norm
     tolerance = STATIONARITY * (1.0 + initial)
 
+    # The last pass only judges the answer: one copy of the Hessian in the graph, half the compile time.
     def improve(state: _State) -> _State:
         local = local_model(objective, state.theta)
         norm = jnp.linalg.norm(local.gradient)
@@ -143,18 +156,35 @@ def minimise(
         best, best_norm = jnp.where(better, theta, best), jnp.where(better, trial, best_norm)
         polished = state.polished + ((state.polished > 0) | near).astype(int)
         done = (near & ~accept) | (polished >= _POLISH) | (length == 0) | stuck | ~jnp.isfinite(norm)
-        return _State(theta, radius, state.iterations + 1, done, best, best_norm, polished)
+        done = done | (state.iterations + 1 >= max_iterations)
+        theta = jnp.where(done & jnp.isfinite(best_norm), best, theta)
+        theta = jnp.where(state.done, state.theta, theta)
+        count = state.iterations + (~state.done).astype(int)
+        return _State(theta, radius, count, best, best_norm, polished, state.done | done, state.done, _quality(local))
 
-    def unfinished(state: _State) -> Bool[Array, ""]:
-        return ~state.done & (state.iterations < max_iterations)
-
+    zero, one = jnp.zeros((), int), jnp.ones(())
     first = radius * (1.0 + jnp.linalg.norm(start))
-    zero = jnp.zeros((), int)
-    unusable = ~jnp.all(jnp.isfinite(start))
-    state = _State(start, first, zero, unusable, start, jnp.full_like(first, jnp.inf), zero)
-    end = jax.lax.while_loop(unfinished, improve, state)
-    theta = jnp.where(jnp.isfinite(end.best_norm), end.best, end.theta)
-    return assess(objective, theta, initial, end.iterations + iterations, kind)
+    over = ~jnp.all(jnp.isfinite(start)) | (jnp.asarray(max_iterations) <= 0)
+    state = _State(
+        start, first, zero, start, jnp.inf * one, zero, over, jnp.zeros((), bool), Quality(one, one, one, one)
+    )
+    end = jax.lax.while_loop(lambda state: ~state.judged, improve, state)
+    return _judged(end.theta, end.quality, initial, end.iterations + iterations, kind)
+
+
+def _quality(local: Local) -> Quality:
+    smallest = jnp.where(local.flat[0], 0.0, local.rates[0])
+    return Quality(local.value, jnp.linalg.norm(local.gradient), jnp.linalg.norm(newton_step(local)), smallest)
+
+
+def _judged(theta: Array, quality: Quality, initial: Array, iterations: Array | int, kind: str) -> Endpoint:
+    value, norm, error, smallest = quality
+    converged = (
+        (norm <= STATIONARITY * (1.0 + initial))
+        & (error <= NEARNESS * (1.0 + jnp.linalg.norm(theta)))
+        & (smallest >= 0)
+    )
+    return Endpoint(theta, norm, jnp.asarray(iterations), smallest, converged, value, error, initial, kind)
 
 
 def assess(
@@ -172,15 +202,4 @@ def assess(
         return Endpoint(
             theta, norm, jnp.asarray(iterations), unknown, converged, value, unknown, start_gradient_norm, kind
         )
-    local = local_model(objective, theta)
-    norm = jnp.linalg.norm(local.gradient)
-    error = jnp.linalg.norm(newton_step(local))
-    smallest = jnp.where(local.flat[0], 0.0, local.rates[0])
-    converged = (
-        (norm <= STATIONARITY * (1.0 + start_gradient_norm))
-        & (error <= NEARNESS * (1.0 + jnp.linalg.norm(theta)))
-        & (smallest >= 0)
-    )
-    return Endpoint(
-        theta, norm, jnp.asarray(iterations), smallest, converged, local.value, error, start_gradient_norm, kind
-    )
+    return _judged(theta, _quality(local_model(objective, theta)), start_gradient_norm, iterations, kind)

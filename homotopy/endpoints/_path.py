@@ -8,7 +8,7 @@ contracts, moves θ little beside the predictor, and leaves the number of negati
 halved. So the branch is never left silently: where the steps vanish H becomes singular, a fold, which is reported.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -21,9 +21,9 @@ from ..problem import Problem
 from ..problem._dataset import as_floats
 from ._endpoint import NEARNESS, STATIONARITY, is_concrete, require_dense
 from ._limit import flow_limit
-from ._newton import Local, local_model, minimise, newton_step
+from ._newton import Local, local_model, newton_step
 from ._objectives import WeightedRisk
-from ._optimum import is_convex, optimum
+from ._optimum import is_convex, newton
 from ._straightness import chord_over_arc, largest_deviation
 
 # Steps are relative to the distance between two requested ε; below the smallest the branch has ended.
@@ -77,7 +77,7 @@ class Path(eqx.Module):
 
 
 def path(
-    problem: Problem, epsilons: Any, *, start: Any = None, on_fold: Literal["raise", "stop", "switch"] = "raise"
+    problem: Problem, epsilons: Any, *, start: Any = None, on_fold: str = "raise"
 ) -> Path:
     """The continued branch of stationary points of R_ε along `epsilons` (m,), say from 1 to 0, or, for a group, along a
     vector path 𝛆(s) given by its corners (m, |J|), straight between them.
@@ -93,10 +93,11 @@ def path(
     if start is None:
         if not is_convex(problem):
             raise RequestError("the path of a network needs start=, a θ trained at epsilons[0], say optimum(…).theta")
-        theta = optimum(problem, values[0]).theta
+        theta = jnp.zeros(problem.dim)
     else:
         theta = problem.check_theta(start, "start")
-    rows, fold = _follow(problem, values, theta, on_fold == "switch")
+    begin = newton(problem, values[0], theta)
+    rows, fold = _follow(problem, values, begin.theta, begin.converged, on_fold == "switch")
     found = Path(values, rows.theta, rows.norm, rows.smallest, rows.steps, rows.branch, fold)
     if is_concrete(found.thetas) and on_fold == "raise":
         _check(found)
@@ -156,7 +157,7 @@ def _negative(local: Local) -> Int[Array, ""]:
     return jnp.sum((local.rates < 0) & ~local.flat)
 
 
-def correct(objective, theta: Array) -> _Corrected:
+def correct(objective: WeightedRisk, theta: Array) -> _Corrected:
     """Newton steps to a stationary point of any index, as long as they contract."""
     tolerance = STATIONARITY * (1.0 + jnp.linalg.norm(theta))
 
@@ -164,23 +165,27 @@ def correct(objective, theta: Array) -> _Corrected:
         return jnp.linalg.norm(newton_step(local))
 
     def step(state):
-        here, k, _ = state
-        trial = here.theta + here.local.vectors @ newton_step(here.local)
+        good, trial, length, k, _ = state
         local = local_model(objective, trial)
         # The Newton step, not ‖∇‖, measures the distance left: in a curved valley ‖∇‖ may rise on the way to its floor.
-        contracts = length_left(local) <= 0.5 * length_left(here.local)
-        theta = jnp.where(contracts, trial, here.theta)
-        local = jax.tree.map(lambda a, b: jnp.where(contracts, a, b), local, here.local)
-        return _Corrected(theta, local, contracts), k + 1, ~contracts
+        now = length_left(local)
+        contracts = now <= 0.5 * length
+        theta = jnp.where(contracts, trial, good.theta)
+        local = jax.tree.map(lambda a, b: jnp.where(contracts, a, b), local, good.local)
+        stop = ~contracts | (now <= 1e-15 * (1.0 + jnp.linalg.norm(theta)))
+        trial = theta + local.vectors @ newton_step(local)
+        return _Corrected(theta, local, contracts), trial, now, k + 1, stop
 
     def unfinished(state):
-        here, k, stopped = state
-        return ~stopped & (k < _CORRECTIONS) & (length_left(here.local) > 1e-15 * (1.0 + jnp.linalg.norm(here.theta)))
+        return ~state[4] & (state[3] < _CORRECTIONS)
 
-    first = _Corrected(theta, local_model(objective, theta), jnp.zeros((), bool))
-    end = jax.lax.while_loop(unfinished, step, (first, jnp.zeros((), int), jnp.zeros((), bool)))[0]
+    shape = jax.eval_shape(lambda theta: local_model(objective, theta), theta)
+    none = _Corrected(theta, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape), jnp.zeros((), bool))
+    start = (none, theta, jnp.asarray(jnp.inf), jnp.zeros((), int), jnp.zeros((), bool))
+    end, *_ = jax.lax.while_loop(unfinished, step, start)
+    norm = jnp.linalg.norm(end.local.gradient)
     near = length_left(end.local) <= NEARNESS * (1.0 + jnp.linalg.norm(end.theta))
-    return end._replace(fine=near & (jnp.linalg.norm(end.local.gradient) <= tolerance))
+    return end._replace(fine=near & (norm <= tolerance) & jnp.isfinite(norm))
 
 
 def _segment(problem: Problem, start: Array, end: Array, theta: Array, local: Local) -> _State:
@@ -228,13 +233,10 @@ def _segment(problem: Problem, start: Array, end: Array, theta: Array, local: Lo
 
 
 @eqx.filter_jit
-def _follow(problem: Problem, epsilons: Array, theta: Array, switch: bool) -> tuple[_Row, Array]:
-    start = minimise(WeightedRisk(problem, epsilons[0]), theta, kind="start", radius=0.1)
-    # Of any index: a saddle is a branch too, and it stays where it was put.
-    corrected = correct(WeightedRisk(problem, epsilons[0]), theta)
-    theta = jnp.where(corrected.fine, corrected.theta, start.theta)
+def _follow(
+    problem: Problem, epsilons: Array, theta: Array, alive: Array, switch: bool
+) -> tuple[_Row, Array]:
     local = local_model(WeightedRisk(problem, epsilons[0]), theta)
-    alive = corrected.fine | start.converged
 
     def visit(carry, pair):
         theta, local, alive, branch, fold = carry

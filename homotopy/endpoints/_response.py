@@ -10,7 +10,7 @@ of the mean objectives. The sum convention's weight of J is 1 − nε.
     linearised PBRF     θˢ + ε (G/n + λI)⁻¹ g_J(θˢ)                         exactly its derivative at ε = 0
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from ..problem import Problem
 from ._curvature import Curvature
 from ._endpoint import Endpoint, as_damping, as_response_epsilon, checked, is_concrete, require_dense
-from ._influence import warn_unless_stationary
+from ._influence import slopes, warn_unless_stationary
 from ._inverse import AbstractInverse
 from ._newton import assess, minimise
 from ._objectives import AbstractObjective, DampedResponse, ProximalBregman, divergences
@@ -46,7 +46,7 @@ def response(
     damping: Any = 0.0,
     epsilon: Any = None,
     linearised: bool = False,
-    hessian: Literal["exact", "gauss-newton"] = "exact",
+    hessian: str = "exact",
     solver: str | AbstractInverse = "cholesky",
     throw: bool = True,
 ) -> Endpoint:
@@ -113,9 +113,9 @@ def _linearised(
     objective: AbstractObjective, curvature: Curvature, epsilon: Array, solver: str | AbstractInverse, kind: str
 ) -> Endpoint:
     problem, anchor = curvature.problem, curvature.theta
-    slope = problem.deleted_gradient(anchor)
-    warn_unless_stationary(curvature, jnp.linalg.norm(problem.gradient(anchor)), jnp.linalg.norm(slope))
-    solution = solve_rows(curvature, slope[None], solver, what=kind)
+    here = slopes(problem, anchor)
+    warn_unless_stationary(curvature, here.full_norm, here.slope_norm)
+    solution = solve_rows(curvature, here.slope[None], solver, what=kind)
     moved = anchor + epsilon * problem.n * solution.x[0]
     return _assess(objective, moved, anchor, kind)
 

@@ -8,8 +8,7 @@ solvers before they are imported.
 """
 
 from ._cli import main as main
-from ._manifest import LoadedRun as LoadedRun
-from ._manifest import load_run as load_run
+from ._manifest import LoadedRun as LoadedRun, load_run as load_run
 from ._progress import Progress as Progress
 from ._result import RunResult as RunResult
 

@@ -20,21 +20,19 @@ _FRAME = " │|"
 _RULES = "─-╭╮╰╯+ "
 
 
-def parse(kind: Any, args: list[str], *, prog: str, description: str = "", default: Any = None) -> Any:
+@dataclasses.dataclass(frozen=True)
+class NoOptions:
+    """What a command without options accepts."""
+
+
+def parse(kind: Any, args: list[str], *, prog: str, description: str = "") -> Any:
     """`kind` filled from `args`; `RequestError` for what cannot be read; `--help` prints and leaves with 0."""
     import tyro
 
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            value, unknown = tyro.cli(
-                kind,
-                args=args,
-                prog=prog,
-                description=description,
-                default=tyro.MISSING_NONPROP if default is None else default,
-                return_unknown_args=True,
-            )
+            value, unknown = tyro.cli(kind, args=args, prog=prog, description=description, return_unknown_args=True)
     except SystemExit as leaving:
         if not leaving.code:
             raise
@@ -46,19 +44,24 @@ def parse(kind: Any, args: list[str], *, prog: str, description: str = "", defau
 
 
 def one_line(box: str) -> str:
-    """What an error box of tyro says, without its frame, its title and its advice."""
-    said: list[str] = []
-    expected = ""
+    """What an error box of tyro says, without its frame, its title and its advice.
+
+    The box has rounded corners, its title in the top edge; or, where the encoding lacks those, only rules, its title
+    in a part of its own.
+    """
     lines = [_ANSI.sub("", line).strip(_FRAME) for line in box.splitlines()]
+    parts: list[list[str]] = [[]]
     for line in lines:
-        if line.startswith(("╭", "+")):  # the top edge carries the title
-            continue
         if not line.strip(_RULES):
-            break
-        said.append(line)
-    if "Argument helptext:" in lines[:-1]:
-        expected = f"; expected {lines[lines.index('Argument helptext:') + 1].strip()}"
-    return (" ".join(said).rstrip(".") or "the arguments could not be read") + expected
+            parts.append([])
+        elif not line.startswith("╭"):
+            parts[-1].append(line)
+    parts = [part for part in parts if part]
+    if len(parts) > 1 and not any(line.startswith("╭") for line in lines):
+        parts = parts[1:]
+    said = " ".join(parts[0]).rstrip(".") if parts else "the arguments could not be read"
+    helped = next((part[1:] for part in parts if part[0] == "Argument helptext:"), [])
+    return f"{said}; expected {helped[0].strip()}" if helped else said
 
 
 def flags(kind: Any) -> list[str]:
@@ -75,7 +78,7 @@ def _unknown(unknown: list[str], kind: Any, prog: str) -> str:
     if not options:
         return f"unexpected argument `{unknown[0]}`; settings are written `--name value`, see `{prog} --help`"
     known = flags(kind)
-    hint = closest(options[0], known) or f"; there are {', '.join(known)}"
+    hint = closest(options[0], known) or (f"; there are {', '.join(known)}" if known else "; there are none")
     return f"unknown setting `{options[0]}`{hint}; see `{prog} --help`"
 
 
@@ -111,12 +114,15 @@ def spelled_out(settings: Any, baseline: Any) -> list[str]:
     words: list[str] = []
     for field in dataclasses.fields(settings):
         value, flag = getattr(settings, field.name), field.name.replace("_", "-")
-        if value == getattr(baseline, field.name):
+        start = getattr(baseline, field.name)
+        if value == start:
             continue
-        if isinstance(value, bool):
+        if dataclasses.is_dataclass(value) and type(value) is type(start):
+            words += spelled_out(value, start)  # without a prefix, see `run_options`
+        elif isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         elif isinstance(value, tuple | list):
             words += [f"--{flag}", *map(str, value)]
         else:
-            words += [f"--{flag}", str(value)]
+            words.append(f"--{flag}={value}")  # in one word: a value may begin with a minus
     return words

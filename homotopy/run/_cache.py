@@ -4,6 +4,7 @@ On only in the command line; a library must not write into a home folder unasked
 another folder, and set to nothing switches the cache off.
 """
 
+import functools
 import hashlib
 import logging
 import os
@@ -11,6 +12,7 @@ import platform
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ def enable_cache() -> Cache:
 
     chosen = jax.config.values["jax_compilation_cache_dir"]
     if chosen:  # the user's own choice, by JAX's own variable
+        _quieten_loader()
         return Cache(Path(chosen))
     root = cache_folder()
     if root is None:
@@ -70,17 +73,33 @@ def _machine_code() -> str:
     return hashlib.sha256(features.encode()).hexdigest()[:12]
 
 
+@functools.cache  # listeners add up
 def _quieten_loader() -> None:
-    """Loading a cached program logs a false alarm about the processor (openxla/xla issue 44565): keep it quiet.
+    """Keep XLA's log quiet while it loads a cached program, and then only.
 
-    XLA compares tuning preferences as though they were instructions, so every load "may lead to SIGILL".
-    Real mismatches are kept apart by `_machine_code`.
+    Every load logs, in thousands of characters, that it "could lead to SIGILL": XLA compares tuning preferences
+    as though they were instructions (openxla/xla issue 44565). Real mismatches are kept apart by `_machine_code`,
+    and what goes wrong in a load or a compilation is raised as well as logged.
     """
     import jax
 
     # Leave it if the user asked for another level, by either variable ("1" is what JAX itself sets).
     if os.environ.get("JAX_LOGGING_LEVEL") or os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") != "1":
         return
-    jax.config.update("jax_logging_level", "CRITICAL")  # the public switch for XLA's own log …
+
+    def listen(event: str, **_: Any) -> None:
+        if event == "/jax/compilation_cache/compile_requests_use_cache":
+            _set_level("CRITICAL")
+        elif event in ("/jax/compilation_cache/cache_hits", "/jax/compilation_cache/cache_misses"):
+            _set_level("WARNING")
+
+    jax.monitoring.register_event_listener(listen)
+
+
+def _set_level(level: str) -> None:
+    """The level of XLA's own log, by the one public switch for it, which must not silence Python's `jax` loggers."""
+    import jax
+
+    jax.config.update("jax_logging_level", level)
     for name in ("jax", "jaxlib"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # … which must not silence Python's
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -2,41 +2,52 @@
 
 Exit codes: 0 done; 1 the work failed; 2 the request was wrong. Both failures are said in one line on
 standard error; `HOMOTOPY_TRACEBACK=1` shows where they came from.
+
+A new command is one module here with `command(args, scenarios) -> exit code`, and one row of `COMMANDS`.
 """
 
+import contextlib
+import importlib
 import os
 import sys
 import traceback
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .._errors import RequestError, WorkError
-from ._arguments import parse
-from ._scenarios import PACKAGE, closest, find_scenarios
+from ._interrupt import Interruptible
+from ._scenarios import PACKAGE, closest
+
+
+class Command(NamedTuple):
+    module: str  # imported when the command is given, not before
+    summary: str
+
+
+COMMANDS = {
+    "list": Command("_list", "the scenarios, one line each"),
+    "run": Command("_run", "run a scenario: homotopy run SCENARIO [--quick] [--out DIR] [--SETTING VALUE ...]"),
+    "doctor": Command("_doctor", "is this installation sound? versions, float64, compile cache"),
+}
 
 HELP = """usage: homotopy COMMAND [...]
 
 Gradient-flow homotopies: train while the weight of some points changes in time.
 
 commands:
-  list      the scenarios, one line each
-  run       run a scenario: homotopy run SCENARIO [--quick] [--out DIR] [--SETTING VALUE ...]
-  doctor    is this installation sound? versions, float64, compile cache
+{commands}
 
 options:
-  -h, --help    this text; `homotopy run SCENARIO --help` shows the settings of a scenario
+  -h, --help    this text; `homotopy COMMAND --help` and `homotopy run SCENARIO --help` say more
   --version     the version of homotopy
 
 environment:
   HOMOTOPY_CACHE        folder of the compile cache; empty switches it off
   HOMOTOPY_TRACEBACK    set to 1 to see the traceback of an error
+
+exit codes: 0 done, 1 the work failed, 2 the request was wrong
 """
 
 _LONGEST = 400  # characters of an unexpected error's message; compilers can go on for pages
-
-
-@dataclass(frozen=True)
-class _NoOptions:
-    pass
 
 
 def main(argv: list[str] | None = None, *, scenarios: str = PACKAGE) -> int:
@@ -47,63 +58,68 @@ def main(argv: list[str] | None = None, *, scenarios: str = PACKAGE) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     os.environ["MPLBACKEND"] = "Agg"  # nobody looks at a window; must precede pyplot
-    try:
-        return _command(args, scenarios)
-    except SystemExit as leaving:  # `--help` of a command
-        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-    except RequestError as error:
-        return _fail(str(error), 2)
-    except WorkError as error:
-        return _fail(str(error), 1)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 1)
-    except BrokenPipeError:
-        # The reader (`| head`) has gone; what is left in the buffer must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:
-        said = " ".join(str(error).split())
-        said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
-        return _fail(f"{type(error).__name__}: {said} (HOMOTOPY_TRACEBACK=1 shows the traceback)", 1)
+    with Interruptible(lambda: _fail("interrupted", 1)) as guard:
+        try:
+            code = _command(args, scenarios)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where a reader that has gone is no news
+            guard.reacted()
+            return code
+        except BaseException as error:
+            guard.reacted()
+            return _ended_by(error, interrupted=guard.interrupted)
 
 
-def _command(args: list[str], package: str) -> int:
+def _command(args: list[str], scenarios: str) -> int:
     name, rest = (args[0], args[1:]) if args else ("--help", [])
-    match name:
-        case "-h" | "--help":
-            print(HELP, end="")
-            return 0
-        case "--version":
-            from homotopy import __version__
+    if name in ("-h", "--help"):
+        rows = [f"  {known:<10}  {command.summary}" for known, command in COMMANDS.items()]
+        print(HELP.format(commands="\n".join(rows)), end="")
+        return 0
+    if name == "--version":
+        from homotopy import __version__
 
-            print(f"homotopy {__version__}")
-            return 0
-        case "list":
-            return list_command(rest, package)
-        case "run":
-            from ._run import run_command
-
-            return run_command(rest, package)
-        case "doctor":
-            from ._doctor import doctor_command
-
-            parse(_NoOptions, rest, prog="homotopy doctor", description="Is this installation sound?")
-            return doctor_command()
-    kind = "option" if name.startswith("-") else "command"
-    raise RequestError(f"unknown {kind} `{name}`{closest(name, ['list', 'run', 'doctor'])}; see `homotopy --help`")
+        print(f"homotopy {__version__}")
+        return 0
+    if name not in COMMANDS:
+        kind = "option" if name.startswith("-") else "command"
+        hint = closest(name, list(COMMANDS)) or f"; there are {', '.join(COMMANDS)}"
+        raise RequestError(f"unknown {kind} `{name}`{hint}; see `homotopy --help`")
+    module = importlib.import_module(f".{COMMANDS[name].module}", __package__)
+    return int(module.command(rest, scenarios))
 
 
-def list_command(args: list[str], package: str) -> int:
-    parse(_NoOptions, args, prog="homotopy list", description="The scenarios, one line each.")
-    known = find_scenarios(package)
-    width = max(map(len, known), default=0)
-    for name, scenario in known.items():
-        print(f"{name:<{width}}  {scenario.description}")
-    return 0
+def _ended_by(error: BaseException, *, interrupted: bool) -> int:
+    """Say in one line what ended the command; the exit code."""
+    if isinstance(error, SystemExit) and not isinstance(error.code, str):  # `--help` of a command
+        return error.code if isinstance(error.code, int) else 0
+    if isinstance(error, OSError):
+        _forget_unprintable()
+    if isinstance(error, BrokenPipeError):  # the reader (`| head`) has seen enough
+        return 1
+    if isinstance(error, RequestError):
+        return _fail(str(error), 2)
+    if isinstance(error, WorkError | SystemExit):
+        return _fail(str(error), 1)
+    if isinstance(error, KeyboardInterrupt) or interrupted:
+        return _fail("interrupted", 1)
+    said = " ".join(str(error).split())
+    said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
+    kind = type(error).__name__
+    return _fail(f"{kind}: {said} (HOMOTOPY_TRACEBACK=1 shows the traceback)", 1)
+
+
+def _forget_unprintable() -> None:
+    """What standard output does not take (a closed pipe, a full disk) must not raise again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> int:
-    if os.environ.get("HOMOTOPY_TRACEBACK") and sys.exc_info()[0] is not None:
+    if os.environ.get("HOMOTOPY_TRACEBACK", "0") not in ("", "0") and sys.exc_info()[0] is not None:
         traceback.print_exc()
     print(f"homotopy: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
     return code

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from . import _provenance
+from ._arguments import NoOptions, parse
 from ._cache import Cache, enable_cache
 
 _TIMEOUT = 300  # seconds for one trial compilation, many times what it takes
 
 
-def doctor_command() -> int:
+def command(args: list[str], scenarios: str) -> int:
     """Print the report; 0 if everything is right, 1 otherwise."""
+    parse(NoOptions, args, prog="homotopy doctor", description="Is this installation sound?")
     problems: list[str] = []
 
     def line(topic: str, text: str, *, problem: bool = False) -> None:
@@ -53,21 +55,22 @@ def _report_cache(cache: Cache, line: Any) -> None:
     if cache.folder is None:
         line("compile cache", f"off: {cache.reason}", problem=cache.failed)
         return
-    kept = [path.stat().st_size for path in cache.folder.iterdir() if path.is_file()]
-    line("compile cache", f"{cache.folder} ({len(kept)} files, {sum(kept) / 1e6:.1f} MB; may be deleted any time)")
     try:
-        first, second = _trial(cache.folder)
+        kept = [path.stat().st_size for path in cache.folder.glob("*") if path.is_file()]
+        line("compile cache", f"{cache.folder} ({len(kept)} files, {sum(kept) / 1e6:.1f} MB; may be deleted any time)")
+        first, second = _trial()
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         line("cache trial", f"failed: {error}", problem=True)
         return
     times = f"a small solve took {first['seconds']:.2f} s in a first process, {second['seconds']:.2f} s in a second"
     works = first["misses"] > 0 and second["misses"] == 0
-    line("cache trial", f"{'works' if works else 'does not work'}: {times}", problem=not works)
+    advice = "" if works or os.environ.get("EQX_ON_ERROR") == "nan" else "; unset EQX_ON_ERROR"
+    line("cache trial", f"{'works' if works else 'does not work'}: {times}{advice}", problem=not works)
 
 
-def _trial(folder: Path) -> tuple[dict[str, float], dict[str, float]]:
-    """Solve the same small equation in two processes that share a fresh cache beside the real one."""
-    with tempfile.TemporaryDirectory(prefix="doctor-", dir=folder.parent) as fresh:
+def _trial() -> tuple[dict[str, float], dict[str, float]]:
+    """Solve the same small equation in two processes that share a fresh cache."""
+    with tempfile.TemporaryDirectory(prefix="homotopy-doctor-") as fresh:
         environment = {key: value for key, value in os.environ.items() if key != "JAX_COMPILATION_CACHE_DIR"}
         environment["HOMOTOPY_CACHE"] = fresh
         root = str(Path(__file__).resolve().parents[2])
@@ -99,8 +102,9 @@ def probe() -> None:
     misses = 0
 
     def count(event: str, **_: Any) -> None:
-        nonlocal misses
-        misses += event == "/jax/compilation_cache/cache_misses"
+        nonlocal misses  # JAX's own event for them leaves out programs that it cannot store
+        misses += event == "/jax/compilation_cache/compile_requests_use_cache"
+        misses -= event == "/jax/compilation_cache/cache_hits"
 
     jax.monitoring.register_event_listener(count)
 
@@ -108,13 +112,13 @@ def probe() -> None:
     def solve(y0: jax.Array) -> jax.Array:
         return diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, y, args: -(y**3)),
-            diffrax.Kvaerno5(),
+            diffrax.Tsit5(),
             t0=0.0,
             t1=1.0,
             dt0=None,
             y0=y0,
             stepsize_controller=diffrax.PIDController(rtol=1e-6, atol=1e-8),
-            throw=False,
+            throw=True,  # can be stored only while `enable_cache` keeps host callbacks out
         ).ys
 
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Ctrl-C and polite termination in the middle of a run, even inside a long compiled computation.
+"""Ctrl-C and polite termination at any moment, even inside a long compiled computation.
 
 Python runs signal handlers between its own instructions only, and a jitted solve is one of those. So the
 handler raises `KeyboardInterrupt` as usual, and a watcher thread, woken by the signal itself, ends the
@@ -18,10 +18,11 @@ GRACE = 1.0  # seconds that the main thread has to react by itself
 
 
 class Interruptible:
-    """`with Interruptible(abandon): work` — SIGINT, SIGTERM and SIGHUP become `KeyboardInterrupt`.
+    """`with Interruptible(abandon): work` — SIGINT, SIGTERM and SIGHUP become one `KeyboardInterrupt`.
 
     `abandon()` is called from the watcher thread, just before it ends the process with exit code 1. Call
     `reacted()` first thing when unwinding, and do what must not be cut in two inside `shielded()`.
+    May be nested: the innermost is in charge. Outside the main thread it does nothing.
     """
 
     def __init__(self, abandon: Callable[[], object], *, grace: float = GRACE) -> None:
@@ -30,30 +31,33 @@ class Interruptible:
         self._shield = threading.Lock()
         self._shielded = False
         self._before: dict[int, Any] = {}
+        self._waker: socket.socket | None = None
+        self._wakeup_before = -1
+        self.interrupted = False  # also when a library turned the `KeyboardInterrupt` into something else
 
     def __enter__(self) -> "Interruptible":
         if threading.current_thread() is not threading.main_thread():
             return self  # Python handles signals in its main thread only
+        woken, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
+        self._wakeup_before = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)
             # What is ignored stays ignored: nohup, and background jobs of a script.
-            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
                 self._before[number] = signal.signal(number, self._handle)
-        self._woken, self._waker = socket.socketpair()
-        self._waker.setblocking(False)
-        self._wakeup_before = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        threading.Thread(target=self._watch, daemon=True).start()
+        threading.Thread(target=self._watch, args=(woken,), daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._reacted.set()
-        if not self._before and not hasattr(self, "_waker"):
+        if self._waker is None:
             return
-        signal.set_wakeup_fd(self._wakeup_before)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup_before)
         self._waker.close()  # ends the watcher
 
     def reacted(self) -> None:
@@ -71,19 +75,18 @@ class Interruptible:
                 self._shielded = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if not self._shielded and not self._reacted.is_set():
+        # Once only: an impatient second Ctrl-C must not cut the clearing-up short.
+        if not (self._shielded or self.interrupted or self._reacted.is_set()):
+            self.interrupted = True
             raise KeyboardInterrupt
 
-    def _watch(self) -> None:
-        with self._woken:
-            while received := self._woken.recv(1):
-                if received[0] in self._before:
-                    break
-            else:
-                return
-        if self._reacted.wait(self._grace):
-            return
-        with self._shield:
-            if not self._reacted.is_set():
-                self._abandon()
-                os._exit(1)
+    def _watch(self, woken: socket.socket) -> None:
+        with woken:
+            # To the very end: a signal that finds nobody listening would be reported by Python as a fault.
+            while received := woken.recv(64):
+                if not any(number in self._before for number in received) or self._reacted.wait(self._grace):
+                    continue
+                with self._shield:
+                    if not self._reacted.is_set():
+                        self._abandon()
+                        os._exit(1)

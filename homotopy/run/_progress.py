@@ -20,6 +20,7 @@ class _Task:
     def __init__(self, description: str, total: int | float | None) -> None:
         self.description, self.total = description, total
         self.done = 0.0
+        self.over = False
         self.bar: Any = None  # rich's task id, once shown
 
 
@@ -56,14 +57,14 @@ class Progress:
             yield advance
         finally:
             timer.cancel()
-            self._hide(task)
+            self._end(task)
 
     def _show(self, task: _Task) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         with self._lock:
-            if task.total is not None and task.done >= task.total:
+            if task.over or (task.total is not None and task.done >= task.total):
                 return
             if self._display is None:
                 self._display = Progress(
@@ -79,8 +80,9 @@ class Progress:
                 self._display.start()
             task.bar = self._display.add_task(task.description, total=task.total, completed=task.done)
 
-    def _hide(self, task: _Task) -> None:
+    def _end(self, task: _Task) -> None:
         with self._lock:
+            task.over = True  # the timer may have gone off already, and be waiting for the lock
             if task.bar is None or self._display is None:
                 return
             self._display.remove_task(task.bar)

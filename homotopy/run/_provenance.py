@@ -20,7 +20,9 @@ _PACKAGES = (
     "scipy",
     "xarray",
     "h5netcdf",
+    "h5py",
     "matplotlib",
+    "pillow",
     "scikit-learn",
     "statsmodels",
 )
@@ -43,6 +45,11 @@ def versions() -> dict[str, str | None]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = None
     return found
+
+
+def collect() -> dict[str, Any]:
+    """All of it that does not depend on the work, for the manifest."""
+    return {"versions": versions(), "float64": float64_is_on(), "git": git_state(), "platform": machine()}
 
 
 def float64_is_on() -> bool:
@@ -68,6 +75,8 @@ def git_state() -> dict[str, Any] | None:
     None outside a checkout, also when the package is installed into an environment that lies inside one.
     """
     root = Path(__file__).resolve().parents[2]
+    # Inside a git hook these variables would point at the repository of the hook.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*words: str) -> str | None:
         try:
@@ -77,6 +86,7 @@ def git_state() -> dict[str, Any] | None:
                 text=True,
                 timeout=20,
                 stdin=subprocess.DEVNULL,
+                env=environment,
                 check=False,
             )
         except (OSError, subprocess.SubprocessError):

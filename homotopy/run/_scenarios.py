@@ -8,7 +8,7 @@ import ast
 import difflib
 import importlib
 import importlib.util
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -36,16 +36,17 @@ class Scenario:
         """Import the scenario; `WorkError` if it cannot be imported or is not a scenario."""
         try:
             module = importlib.import_module(self.module)
-        except ImportError as error:
-            raise WorkError(
-                f"scenario `{self.name}` cannot be imported: {error}; "
-                "pip install 'homotopy[data]' brings the optional packages"
-            ) from error
+        except ModuleNotFoundError as error:
+            advice = "pip install 'homotopy[data]' brings the optional packages"
+            raise WorkError(f"scenario `{self.name}` cannot be imported: {error}; {advice}") from error
         missing = [name for name in ("Settings", "QUICK", "run") if not hasattr(module, name)]
         if missing:
             raise WorkError(f"scenario `{self.name}` is unfinished: it does not define {', '.join(missing)}")
         if not is_dataclass(module.QUICK) or type(module.QUICK) is not module.Settings:
             raise WorkError(f"scenario `{self.name}`: QUICK must be an instance of the dataclass Settings")
+        taken = sorted({field.name for field in fields(module.QUICK)} & {"out", "quick", "help"})
+        if taken:
+            raise WorkError(f"scenario `{self.name}`: a setting cannot be called {taken[0]}, an option of every run is")
         return module
 
 

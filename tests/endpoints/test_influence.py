@@ -197,7 +197,8 @@ def test_singular_and_indefinite_curvature_is_named():
 
 def test_too_few_points_left_for_the_parameters():
     rng = np.random.default_rng(0)
-    problem = Problem(LinearRegression(), Dataset(rng.standard_normal((6, 4)), rng.standard_normal(6)), delete=[0, 1, 2])
+    data = Dataset(rng.standard_normal((6, 4)), rng.standard_normal(6))
+    problem = Problem(LinearRegression(), data, delete=[0, 1, 2])
     with pytest.raises(WorkError, match="3 points are left for 4 parameters"):
         newton_estimate(problem)
     with pytest.raises(WorkError, match="3 points are left for 4 parameters"):

@@ -68,8 +68,8 @@ def test_network_is_the_limit_of_its_flow():
     found = leave_one_out(problem, theta0=theta0)
     assert found.converged
     assert found.smallest_eigenvalue > 0
-    late = simulate(problem, Constant(0.0), theta0, t1=1e6, ts=[1e6], solver="kvaerno5").theta1
-    np.testing.assert_allclose(found.theta, late, atol=1e-6)
+    late = simulate(problem, Constant(0.0), theta0, t1=1e4, ts=[1e4], rtol=1e-6, atol=1e-8).theta1
+    np.testing.assert_allclose(found.theta, late, atol=1e-4)
     assert np.linalg.norm(problem.gradient(found.theta, 0.0)) <= 1e-9
     warm = leave_one_out(problem, start="warm", theta0=theta0)
     assert warm.converged
