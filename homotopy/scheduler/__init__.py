@@ -1,0 +1,13 @@
+"""Which ε(t): the energy of a schedule, the best one of a family, what Pontryagin's principle says of it, and a proof."""
+
+from ._batch import BangBangFlow as BangBangFlow, SearchTable as SearchTable, search_all as search_all
+from ._certificate import Certificate as Certificate
+from ._energy import energy as energy
+from ._pontryagin import (
+    costate as costate,
+    pontryagin_residual as pontryagin_residual,
+    switching_function as switching_function,
+)
+from ._result import Arc as Arc, SearchResult as SearchResult
+from ._schedules import PointSchedules as PointSchedules
+from ._search import search as search

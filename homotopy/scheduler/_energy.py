@@ -1,0 +1,36 @@
+"""The energy of a schedule: how far from the target it ends (notes eq. 0.12)."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._errors import RequestError
+from ..endpoints import leave_one_out
+from ..flow import AbstractSchedule, Greedy, simulate
+from ..problem import Problem
+
+
+def energy(
+    problem: Problem, schedule: AbstractSchedule | Greedy, theta0: Any, *, t1: Any, target: Any = None, **options: Any
+) -> Float[Array, ""]:
+    """E(ε) = ½‖θ(T; ε) − θ*₋‖² with T = `t1` and θ*₋ = `target` (dim,).
+
+    Without `target`, the leave-one-out optimum of linear regression: where H₋ is singular, the limit of the flow from
+    θ₀. For other models a target must be given, since the cold, the continued and the PBRF endpoint differ.
+    `options` go to `simulate`.
+    """
+    target = resolve_target(problem, theta0, target)
+    return 0.5 * jnp.sum((simulate(problem, schedule, theta0, t1=t1, **options).theta1 - target) ** 2)
+
+
+def resolve_target(problem: Problem, theta0: Any, target: Any) -> Float[Array, " dim"]:
+    """`target` checked, or the leave-one-out optimum of linear regression."""
+    if target is not None:
+        return problem.check_theta(target, "target")
+    if not problem.least_squares:
+        raise RequestError(
+            "target must be given for this model: its endpoints differ; use e.g. "
+            "leave_one_out(problem, start='cold', theta0=theta0).theta"
+        )
+    return leave_one_out(problem, theta0=theta0).theta

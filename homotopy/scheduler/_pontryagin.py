@@ -1,0 +1,146 @@
+"""Pontryagin's principle for ε(t): costate, switching function, residual (mathematics §7).
+
+    ṗ = (∇²R⁻ + ε ∇²ℓ_J) p,  p(T) = θ(T) − θ*₋,   σ(t) = −⟨p(t), ∇ℓ_J(θ(t))⟩ = δE/δε(t)
+
+An optimal ε is 1 where σ < 0 and 0 where σ > 0. The costate is carried backwards, where it is stable, along the stored
+θ(t): exactly (in NumPy, without compilation) for linear regression under a piecewise constant ε, by Diffrax otherwise.
+"""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._errors import WorkError
+from ..flow import AbstractSchedule, simulate
+from ..flow._arcs import arc_edges, walk
+from ..flow._diffrax import advice, choose_solver, integrate
+from ..flow._simulate import MAX_STEPS, as_saved_times, as_time
+from ..problem import Problem
+from ._bang_bang import signed_parts
+from ._energy import resolve_target
+from ._linear import linear_control, paths
+
+_GRID = 2001  # equal steps of the integrals in the residual, besides the switch times
+
+
+class _Reversed(AbstractSchedule):
+    """ε(T − t): the same arcs, last first."""
+
+    schedule: AbstractSchedule
+    t1: Float[Array, ""]
+    piecewise_constant: ClassVar[bool] = False
+
+    def discontinuities(self):
+        return (self.t1 - arc_edges(self.schedule, self.t1)[1:-1])[::-1]
+
+    def piece(self, index, t):
+        last = self.schedule.discontinuities().shape[0]
+        return self.schedule.piece(last - index, self.t1 - t)
+
+
+def costate(
+    problem: Problem,
+    schedule: AbstractSchedule,
+    theta0: Any,
+    *,
+    t1: Any,
+    ts: Any = None,
+    target: Any = None,
+    rtol: float = 1e-8,
+    atol: float = 1e-10,
+) -> tuple[Float[Array, " k"], Float[Array, "k dim"], Float[Array, "k dim"]]:
+    """The times `ts` (101 equal steps when not given), θ(t) and the costate p(t) there."""
+    target = resolve_target(problem, theta0, target)
+    theta0 = problem.check_theta(theta0)
+    t1 = as_time(t1)
+    ts = jnp.linspace(0.0, t1, 101) if ts is None else as_saved_times(ts)
+    if problem.least_squares and schedule.piecewise_constant:
+        thetas, costates = _exact_costate(problem, schedule, theta0, ts, t1, target)
+        return ts, thetas, costates
+    forward = simulate(problem, schedule, theta0, t1=t1, ts=ts, method="diffrax", rtol=rtol, atol=atol, dense=True)
+    _, solver = choose_solver(problem, theta0, t1, None)
+    backward = _diffrax_costate(
+        problem, _Reversed(schedule, t1), forward.dense, forward.theta1 - target, t1 - ts[::-1], t1, solver,
+        jnp.asarray(rtol), jnp.asarray(atol),
+    )  # fmt: skip
+    costates, result = backward
+    if not np.isfinite(costates).all():
+        raise WorkError(f"costate: {advice(result, MAX_STEPS)}")
+    return ts, forward.thetas, costates[::-1]
+
+
+def _exact_costate(problem, schedule, theta0, ts, t1, target):
+    control = linear_control(problem, np.asarray(theta0), np.asarray(target))
+    edges = np.asarray(arc_edges(schedule, t1))
+    values = [float(schedule.piece(k, edge)) for k, edge in enumerate(edges[:-1])]
+    zs, costates = paths(control, control.start, edges, np.array(values), np.asarray(ts))
+    return jnp.asarray(zs + control.target), jnp.asarray(costates)
+
+
+@eqx.filter_jit
+def _diffrax_costate(problem, mirrored, theta, p1, times, t1, solver, rtol, atol):
+    def velocity(epsilon, state):
+        # The state carries its own clock, since θ is known as a function of time.
+        p, t = state[:-1], state[-1]
+        return jnp.append(-problem.hvp(theta(t1 - t), p, epsilon), 1.0)
+
+    saved, _, result, _, _ = integrate(
+        velocity, mirrored, jnp.append(p1, 0.0), times, t1, solver=solver, rtol=rtol, atol=atol, max_steps=MAX_STEPS
+    )
+    return saved[:, :-1], result
+
+
+def switching_function(
+    problem: Problem,
+    schedule: AbstractSchedule,
+    theta0: Any,
+    *,
+    t1: Any,
+    ts: Any = None,
+    target: Any = None,
+    rtol: float = 1e-8,
+    atol: float = 1e-10,
+) -> Float[Array, " k"]:
+    """σ(t) = −⟨p(t), ∇ℓ_J(θ(t))⟩ at `ts` (k,): the change of E per unit of ε·time added at t.
+
+    Where σ < 0 more weight on the deleted points brings θ(T) nearer to θ*₋.
+    """
+    _, thetas, costates = costate(
+        problem, schedule, theta0, t1=t1, ts=ts, target=target, rtol=rtol, atol=atol
+    )
+    return -jnp.sum(costates * _deleted_gradients(problem, thetas), axis=1)
+
+
+@eqx.filter_jit
+def _deleted_gradients(problem, thetas):
+    return jax.vmap(problem.deleted_gradient)(thetas)
+
+
+def pontryagin_residual(
+    problem: Problem,
+    schedule: AbstractSchedule,
+    theta0: Any,
+    *,
+    s: float = 0.0,
+    t1: float,
+    target: Any = None,
+    rtol: float = 1e-8,
+    atol: float = 1e-10,
+) -> float:
+    """∫|ε − 1[σ<0]| |σ| dt / ∫|σ| dt over the free interval [s, T]: 0 where Pontryagin's principle holds, at most 1.
+
+    0 also where σ ≡ 0, as when θ(T) = θ*₋.
+    """
+    switches = np.asarray(arc_edges(schedule, jnp.asarray(t1, dtype=float)))
+    # Empty cells are harmless, and a number of cells that depends on nothing but the family compiles once.
+    ts = np.sort(np.concatenate([np.linspace(s, t1, _GRID), np.clip(switches, s, t1)]))
+    sigma = np.asarray(switching_function(problem, schedule, theta0, t1=t1, ts=ts, target=target, rtol=rtol, atol=atol))
+    middle = np.asarray(schedule(0.5 * (ts[1:] + ts[:-1])))
+    # On each cell σ is taken as linear, ε as its value in the middle, which no switch falls into.
+    positive, negative = signed_parts(sigma[:-1], sigma[1:], np.diff(ts))
+    total = float(np.sum(positive + negative))
+    return float(np.sum(middle * positive + (1.0 - middle) * negative)) / total if total > 0 else 0.0

@@ -1,0 +1,159 @@
+"""From levels on equal pieces to arcs: which are bang, which singular, and where exactly they begin and end."""
+
+from dataclasses import dataclass, replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.optimize import minimize
+
+from ..flow import AbstractSchedule, BangBang, PiecewiseConstant
+from ._discrete import Setting, objective
+from ._linear import Vector
+
+# A level this near 0 or 1 is a bang; a run of at least this many pieces in between is a singular arc.
+_BANG, _SINGULAR_RUN = 0.02, 3
+# A singular arc is kept as at most this many levels.
+_LEVELS = 8
+
+
+@dataclass(frozen=True)
+class Arcs:
+    """Arcs of [s, T]: their `lengths` (k,), `levels` (k,) of ε, and which levels are `free` (singular)."""
+
+    lengths: Vector
+    levels: Vector
+    free: tuple[bool, ...]
+
+    def schedule(self, s: float, t1: float) -> AbstractSchedule:
+        """ε = 1 on [0, s], the arcs, 0 from T on."""
+        kept = self.lengths > 1e-12 * (t1 - s)
+        levels, ends = self.levels[kept], (s + np.cumsum(self.lengths))[kept]
+        ends[-1] = t1
+        times, values = np.concatenate([[s], ends]), np.concatenate([[1.0], np.clip(levels, 0.0, 1.0), [0.0]])
+        changes = np.abs(np.diff(values)) > 0
+        times, values = times[changes], np.concatenate([[1.0], values[1:][changes]])
+        if any(free for free, keep in zip(self.free, kept, strict=True) if keep):
+            return PiecewiseConstant(times, values)
+        if len(times) and times[0] == 0:
+            return BangBang(times[1:], first=0.0)
+        return BangBang(times, first=1.0)
+
+    def described(self) -> list[tuple[float, float, str]]:
+        """(start, end, kind) after s, equal neighbours joined."""
+        ends = np.cumsum(self.lengths)
+        joined: list[tuple[float, float, str]] = []
+        for k, (length, end) in enumerate(zip(self.lengths, ends, strict=True)):
+            kind = "singular" if self.free[k] else "on" if self.levels[k] > 0.5 else "off"
+            if length <= 1e-9 * ends[-1]:
+                continue
+            if joined and joined[-1][2] == kind:
+                joined[-1] = (joined[-1][0], float(end), kind)
+            else:
+                joined.append((float(end - length), float(end), kind))
+        return joined
+
+
+def detect(levels: Vector, length: float, forced: bool) -> Arcs:
+    """The structure of levels on equal pieces; `forced` takes every arc as bang.
+
+    One or two pieces in between are a switch inside them: ε = 1 for the same total time, on the side of the on-arc.
+    """
+    width = length / len(levels)
+    kinds = np.where(levels > 1 - _BANG, 1, np.where(levels < _BANG, 0, 2))
+    arcs: list[tuple[float, float, bool]] = []
+    k = 0
+    while k < len(levels):
+        end = k
+        while end < len(levels) and kinds[end] == kinds[k]:
+            end += 1
+        run = end - k
+        if kinds[k] < 2:
+            arcs.append((run * width, float(kinds[k]), False))
+        elif run >= _SINGULAR_RUN and not forced:
+            for part in np.array_split(levels[k:end], min(run, _LEVELS)):
+                arcs.append((len(part) * width, float(np.mean(part)), True))
+        else:
+            on = float(np.sum(levels[k:end])) * width
+            off = run * width - on
+            before = float(kinds[k - 1]) if k and kinds[k - 1] < 2 else 1.0
+            arcs += [(on, 1.0, False), (off, 0.0, False)] if before == 1.0 else [(off, 0.0, False), (on, 1.0, False)]
+        k = end
+    merged: list[tuple[float, float, bool]] = []
+    for arc in arcs:
+        if merged and not arc[2] and not merged[-1][2] and merged[-1][1] == arc[1]:
+            merged[-1] = (merged[-1][0] + arc[0], arc[1], False)
+        else:
+            merged.append(arc)
+    return Arcs(np.array([a[0] for a in merged]), np.array([a[1] for a in merged]), tuple(a[2] for a in merged))
+
+
+def refine(setting: Setting, goal: str, arcs: Arcs, steps: int) -> list[Arcs]:
+    """The arcs with lengths and free levels optimised (SLSQP); arcs that shrink to nothing are left out, and again."""
+    found = []
+    for _ in range(4):
+        arcs = _optimise(setting, goal, arcs, steps)
+        found.append(arcs)
+        kept = arcs.lengths > 1e-6 * float(setting.length)
+        if kept.all():
+            break
+        lengths, levels = arcs.lengths[kept], arcs.levels[kept]
+        free = tuple(np.array(arcs.free)[kept].tolist())
+        arcs = _joined(Arcs(lengths * float(setting.length) / lengths.sum(), levels, free))
+    return found
+
+
+def _joined(arcs: Arcs) -> Arcs:
+    lengths, levels, free = [arcs.lengths[0]], [arcs.levels[0]], [arcs.free[0]]
+    for k in range(1, len(arcs.lengths)):
+        if not arcs.free[k] and not free[-1] and arcs.levels[k] == levels[-1]:
+            lengths[-1] += arcs.lengths[k]
+        else:
+            lengths.append(arcs.lengths[k])
+            levels.append(arcs.levels[k])
+            free.append(arcs.free[k])
+    return Arcs(np.array(lengths), np.array(levels), tuple(free))
+
+
+@eqx.filter_jit
+def _evaluate(setting, lengths, levels, goal, per_arc):
+    def value(lengths, levels):
+        return objective(setting, goal, lengths, jnp.broadcast_to(levels[:, None, None], (len(levels), per_arc, 3)))
+
+    return jax.value_and_grad(value, argnums=(0, 1))(lengths, levels)
+
+
+def _optimise(setting: Setting, goal: str, arcs: Arcs, steps: int) -> Arcs:
+    count, total = len(arcs.lengths), float(setting.length)
+    free = np.flatnonzero(arcs.free)
+    if count == 1 and not len(free):
+        return arcs
+    # An arc may grow to several times its length while steps per arc are fixed: each gets a generous share.
+    per_arc = int(2 ** np.ceil(np.log2(max(8, min(steps, 3 * steps / count)))))
+
+    def both(x):
+        levels = arcs.levels.copy()
+        levels[free] = x[count:]
+        value, (by_length, by_level) = _evaluate(setting, jnp.asarray(x[:count] * total), jnp.asarray(levels), goal, per_arc)
+        if not np.isfinite(value):
+            return 1e10, np.zeros(len(x))
+        gradient = np.concatenate([np.asarray(by_length) * total, np.asarray(by_level)[free]])
+        return float(value) / scale, gradient / scale
+
+    start = np.concatenate([arcs.lengths / total, arcs.levels[free]])
+    scale = 1.0
+    scale = both(start)[0] or 1.0
+
+    unity = np.concatenate([np.ones(count), np.zeros(len(free))])
+    end = minimize(
+        both, start, jac=True, method="SLSQP", bounds=[(0.0, 1.0)] * len(start),
+        constraints=[{"type": "eq", "fun": lambda x: x[:count].sum() - 1.0, "jac": lambda x: unity}],
+        options={"maxiter": 200, "ftol": 1e-14},
+    )  # fmt: skip
+    x = np.clip(end.x, 0.0, 1.0)
+    if not end.fun <= 1.0:
+        return arcs
+    levels = arcs.levels.copy()
+    levels[free] = x[count:]
+    return replace(arcs, lengths=x[:count] / x[:count].sum() * total, levels=levels)

@@ -1,0 +1,124 @@
+"""`search`: the best schedule of a family on E_s = {ε : ε = 1 on [0, s], ε = 0 from T on, 0 ≤ ε ≤ 1}."""
+
+import time
+from dataclasses import replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from .._errors import RequestError
+from ..problem import Problem
+from ._energy import resolve_target
+from ._goals import check_goal, linear_metric
+from ._linear import linear_control
+from ._minimum_time import minimum_time
+from ._result import SearchResult
+from ._search_linear import bang_bang_result, step_result
+from ._switching import window
+
+Family = Literal[
+    "step", "bang-bang", "piecewise-constant", "linear", "polynomial", "piecewise-linear", "neural", "greedy"
+]
+# e^{λt} beyond this overflows on the way back, and everything faster has long arrived.
+LONGEST = 1e8
+
+
+def search(
+    problem: Problem,
+    theta0: Any,
+    *,
+    s: float = 0.0,
+    t1: float,
+    family: str = "step",
+    target: Any = None,
+    goal: str = "parameters",
+    tolerance: float = 0.0,
+    switch_price: float = 0.0,
+    weight_price: float = 0.0,
+    certify: str = "auto",
+    per_point: bool = False,
+    pieces: int = 40,
+    starts: int = 8,
+    seed: int = 0,
+    rtol: float = 1e-8,
+    atol: float = 1e-10,
+) -> SearchResult:
+    """The schedule of `family` that ends nearest to θ*₋ at T = `t1`, among those with ε = 1 on [0, s].
+
+    - `family`: "step" 1_[0,τ]; "bang-bang" (any number of switches); "piecewise-constant" (`pieces` equal levels, then
+      refined where its structure is bang-bang); "linear" and "polynomial" decay; "piecewise-linear" (`pieces` knots at
+      most 12); "neural"; "greedy" (closed loop).
+    - `goal`: "parameters" ½‖θ(T) − θ*₋‖², "outputs" ½Σ‖f(θ(T); x_i) − f(θ*₋; x_i)‖², "risk" R⁻(θ(T)) − R⁻(θ*₋), or
+      "time": the earliest time at which ‖θ − θ*₋‖ ≤ `tolerance` (linear regression; `t1` is the latest allowed).
+    - `switch_price` per jump of ε, `weight_price` per unit of ∫ε dt from s on: added to the objective.
+    - `certify`: "auto" takes the sharpest bound that applies, "dual", "value-function" (extra `certify`) and "hjb" ask
+      for one, "none" for no bound. `per_point=True` gives every deleted point its own ε_j(t).
+    - `target`: θ*₋, needed for models other than linear regression (see `energy`), whose searches take `starts` starts.
+
+    Linear regression with "step" or "bang-bang" is exact, in NumPy, without compilation. Raises `RequestError` for
+    bad times (0 ≤ s < T), unknown names, options that would be ignored and certificates that do not apply.
+    """
+    began = time.perf_counter()
+    _check(problem, s, t1, family, goal, tolerance, switch_price, weight_price, pieces, starts)
+    s, t1 = float(s), float(t1)
+    theta0 = problem.check_theta(theta0)
+    options = {"pieces": pieces, "starts": starts, "seed": seed, "rtol": rtol, "atol": atol}
+    if problem.least_squares and family in ("step", "bang-bang") and not per_point:
+        chosen = None if target is None else np.asarray(problem.check_theta(target, "target"))
+        control = linear_control(problem, np.asarray(theta0), chosen, linear_metric(problem, goal))
+        if goal == "risk" and control.keep.drive.any():
+            raise RequestError("goal='risk' needs the leave-one-out optimum as its target; drop target=")
+        if t1 * control.fastest > LONGEST:
+            raise RequestError(
+                f"t1 must not exceed {LONGEST:g}/λ_max = {LONGEST / control.fastest:g} here (beyond it exponentials carry "
+                f"no digits), but is {t1:g}"
+            )
+        here = window(control, s, t1, weight_price)
+        notes = _notes(control, here.begin)
+        if goal == "time":
+            result = minimum_time(here, tolerance, notes)
+        elif family == "step":
+            result = step_result(here, certify, notes)
+            result = replace(result, objective=result.objective + switch_price * (result.switches + (not result.structure[0].kind == "on")))
+        else:
+            result = bang_bang_result(here, certify, notes, switch_price)
+    else:
+        from ._search_general import general_search  # compiles: not paid for by the closed forms
+
+        target = resolve_target(problem, theta0, target)
+        result = general_search(
+            problem, theta0, target, s, t1, family, goal, switch_price, weight_price, certify, per_point, options
+        )
+    return replace(result, goal=goal, seconds=time.perf_counter() - began)
+
+
+def _notes(control, begin) -> tuple[str, ...]:
+    notes: tuple[str, ...] = ()
+    if (control.keep.rates == 0).any() and not control.keep.drive.any():
+        notes = ("H₋ is singular without the deleted points: θ*₋ is the limit of the ε = 0 flow from θ₀",)
+    if float(np.abs(begin).max()) <= 1e-14 * (1.0 + float(np.abs(control.target).max())):
+        notes = (*notes, "θ(s) already is θ*₋: ε = 0 stays there")
+    return notes
+
+
+def _check(problem, s, t1, family, goal, tolerance, switch_price, weight_price, pieces, starts) -> None:
+    for what, value in (("s", s), ("t1", t1), ("tolerance", tolerance), ("switch_price", switch_price),
+                        ("weight_price", weight_price)):  # fmt: skip
+        if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "iuf" or np.isnan(float(value)):
+            raise RequestError(f"{what} must be one number, but is {value!r}")
+        if what not in ("s", "t1") and not 0 <= float(value) < np.inf:
+            raise RequestError(f"{what} must be ≥ 0 and finite, but is {value}")
+    if family not in get_args(Family):
+        raise RequestError(f"family must be one of {', '.join(get_args(Family))}, but is {family!r}")
+    check_goal(goal)
+    if not 0 <= s < t1 < np.inf:
+        raise RequestError(f"s and t1 must satisfy 0 ≤ s < t1 < ∞, but s = {s} and t1 = {t1}")
+    for what, value in (("pieces", pieces), ("starts", starts)):
+        if not isinstance(value, int) or value < 1:
+            raise RequestError(f"{what} must be a whole number ≥ 1, but is {value!r}")
+    if goal == "time" and not (problem.least_squares and family == "bang-bang"):
+        raise RequestError("goal='time' is for linear regression with family='bang-bang'")
+    if goal == "time" and (switch_price or weight_price):
+        raise RequestError("goal='time' takes no switch_price and no weight_price: they would be ignored")
+    if goal != "time" and tolerance:
+        raise RequestError("tolerance is for goal='time' only; it would be ignored here")

@@ -1,0 +1,103 @@
+"""The search for linear regression, where every bang-bang flow is exact: steps and bang-bang schedules in NumPy."""
+
+import numpy as np
+
+from ..flow import AbstractSchedule, BangBang, Step
+from ._bang_bang import Local, is_reached, jumps, search_bang_bang, violation
+from ._certificate import Certificate, certify
+from ._linear import Vector
+from ._result import Arc, SearchResult
+from ._step import stationary_steps
+from ._switching import Bang, Window
+
+
+def baseline_energy(window: Window) -> float:
+    """E(1_[0,s])."""
+    return float(window.control.energy(window.ends(0, np.zeros((1, 0))))[0])
+
+
+def step_result(window: Window, how: str, notes: tuple[str, ...]) -> SearchResult:
+    """The best single step, certified against every admissible schedule."""
+    found = stationary_steps(window)
+    tau, value = min(found, key=lambda pair: pair[1])
+    inside = window.s < tau < window.t1
+    bang = Bang(1, np.array([tau])) if inside else Bang(int(tau >= window.t1), np.zeros(0))
+    residual = 0.0 if is_reached(window, value) else violation(window, bang)[0]
+    certificate = best_certificate(window, value, how)
+    return _result(window, bang, Step(tau), value, residual, certificate, "step", notes, stationary=tuple(found))
+
+
+def bang_bang_result(
+    window: Window, how: str, notes: tuple[str, ...], switch_price: float = 0.0
+) -> SearchResult:
+    """The best bang-bang schedule."""
+    found = search_bang_bang(window, switch_price)
+    best = found[0]
+    single = window.control.single is not None
+    dim = len(window.begin)
+    if len(best.bang.switches) > 2 * dim - 1 and single and not is_reached(window, best.value):
+        notes = (*notes, f"news: {len(best.bang.switches)} switches exceed the bound 2d − 1 = {2 * dim - 1}; keep this instance")
+    if not single:
+        notes = (*notes, "several deleted points or outputs: arcs with ε strictly between 0 and 1 are possible, "
+                 "so that a bang-bang schedule need not be the best; compare family='piecewise-constant'")  # fmt: skip
+    value = best.value - switch_price * jumps(best.bang)
+    certificate = best_certificate(window, value, how, best, switch_price)
+    starts = sum(local.starts for local in found)
+    return _result(
+        window, best.bang, as_schedule(window, best.bang), value, best.residual, certificate, "bang-bang", notes,
+        starts=starts, agreed=best.starts, objective=best.value,
+    )  # fmt: skip
+
+
+def best_certificate(
+    window: Window, value: float, how: str, best: Local | None = None, switch_price: float = 0.0
+) -> Certificate:
+    """A bound on every admissible schedule, from the best bang-bang one where there is a dual.
+
+    With a price on switches the bound is one on the rest of the objective, which is no larger.
+    """
+    if is_reached(window, value):
+        return Certificate("reached", 0.0, value)
+    single = window.control.single is not None
+    end: Vector | None = None
+    if how in ("auto", "dual") and single and not window.price:
+        if best is None or switch_price:
+            best = search_bang_bang(window)[0]
+        end = window.ends(best.bang.first, best.bang.switches[None])[0]
+    return certify(window, value, end, how, single)
+
+
+def as_schedule(window: Window, bang: Bang) -> AbstractSchedule:
+    """ε = 1 on [0, s], then `bang`, and 0 from T on."""
+    switches = bang.switches
+    if bang.first == 0:
+        if window.s == 0:
+            return BangBang(_closed(switches, 0, window.t1), first=0.0)
+        return BangBang(_closed(np.concatenate([[window.s], switches]), 1, window.t1), first=1.0)
+    return BangBang(_closed(switches, 1, window.t1), first=1.0)
+
+
+def _closed(switches: Vector, first: int, t1: float) -> Vector:
+    """With a last switch at T where ε would otherwise stay 1 after it."""
+    return np.append(switches, t1) if (first + len(switches)) % 2 else switches
+
+
+def arcs_of(window: Window, bang: Bang) -> tuple[Arc, ...]:
+    """The arcs of `bang` on [0, T]."""
+    edges = np.concatenate([[window.s], bang.switches, [window.t1]]).tolist()
+    arcs = [
+        Arc(a, b, "on" if (bang.first + k) % 2 else "off")
+        for k, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+    ]
+    if window.s > 0:
+        arcs = [Arc(0.0, arcs[0].end, "on"), *arcs[1:]] if bang.first else [Arc(0.0, window.s, "on"), *arcs]
+    return tuple(arcs)
+
+
+def _result(window, bang, schedule, value, residual, certificate, family, notes, **more) -> SearchResult:
+    energy = float(window.control.energy(window.ends(bang.first, bang.switches[None]))[0])
+    return SearchResult(
+        schedule=schedule, energy=energy, baseline_energy=baseline_energy(window), pontryagin_residual=residual,
+        switches=len(bang.switches), certificate=certificate, family=family, seconds=0.0, notes=notes,
+        structure=arcs_of(window, bang), objective=more.pop("objective", value), **more,
+    )  # fmt: skip
