@@ -7,6 +7,7 @@ network, in parameters and in predictions. Beside it, the distance to θ*₋ its
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -34,6 +35,8 @@ class Settings:
     """neurons of the network"""
     forgotten: float = 0.1
     """the point counts as forgotten when this share of its effect is left"""
+    solver: Literal["tsit5", "rodas5p"] = "tsit5"
+    """solver of the network: for its many parameters steps without a Jacobian are the cheaper ones up to T ≈ 3"""
     delete: int = -1
     """deleted row of diabetes, from 0; −1 is the one with the largest Cook's distance in the linear fit"""
     rtol: float = 1e-6
@@ -68,7 +71,8 @@ def run(settings: Settings, progress: Progress) -> RunResult:
             target = surface(linear, [0.0], theta0, ts=[np.inf]).thetas[0, 0] if kind == "linear" else None
             colors = plt.get_cmap("viridis")(np.linspace(0.05, 0.85, len(horizons)))
             for name, t1, color in zip(names, horizons, colors, strict=True):
-                thetas, outputs = _sweep(problem, theta0, shares * t1, t1, settings.rtol)
+                solver = None if kind == "linear" else settings.solver
+                thetas, outputs = _sweep(problem, theta0, shares * t1, t1, settings.rtol, solver)
                 left, left_outputs = _left(thetas), _left(outputs)
                 latest = _latest(shares, left, settings.forgotten)
                 label = f"{prefix}{name:g}: forgotten up to s = {latest:.2f} T"
@@ -106,17 +110,20 @@ def run(settings: Settings, progress: Progress) -> RunResult:
 
 
 @eqx.filter_jit
-def _ends(problem, theta0, switches, t1, rtol):
+def _ends(problem, theta0, switches, t1, rtol, solver):
     def one(switch):
-        return simulate(problem, Step(switch), theta0, t1=t1, ts=t1[None], rtol=rtol, atol=1e-2 * rtol).theta1
+        ended = simulate(problem, Step(switch), theta0, t1=t1, ts=t1[None], rtol=rtol, atol=1e-2 * rtol, solver=solver)
+        return ended.theta1
 
     thetas = jax.vmap(one)(switches)
     return thetas, jax.vmap(problem.predict)(thetas)
 
 
-def _sweep(problem: Problem, theta0, switches: np.ndarray, t1: float, rtol: float) -> tuple[np.ndarray, np.ndarray]:
+def _sweep(
+    problem: Problem, theta0, switches: np.ndarray, t1: float, rtol: float, solver: str | None
+) -> tuple[np.ndarray, np.ndarray]:
     """θ(T, s) and the predictions there, for every s in `switches`, in one batch."""
-    thetas, outputs = _ends(problem, theta0, jnp.asarray(switches), jnp.asarray(t1), jnp.asarray(rtol))
+    thetas, outputs = _ends(problem, theta0, jnp.asarray(switches), jnp.asarray(t1), jnp.asarray(rtol), solver)
     return np.asarray(thetas), np.asarray(outputs)
 
 

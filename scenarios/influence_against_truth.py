@@ -20,7 +20,7 @@ principal components, with a weight decay, so that every retraining can be run t
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -331,12 +331,12 @@ def _failures(converged: np.ndarray) -> dict[str, int]:
     return dict(zip(TRUTHS, (~converged).reshape(-1, len(TRUTHS)).sum(axis=0).tolist(), strict=True))
 
 
-def _pair(data: xr.Dataset, case: str, size: float, predictor: str, truth: str, measure: str):
+def _pair(
+    data: xr.Dataset, case: str, size: float, predictor: str, truth: str, measure: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Predicted and actual changes of one panel (sets,)."""
-    at = {"case": case, "size": size, "measure": measure}
-    return data["predicted"].sel(at, drop=True).sel(predictor=predictor).values, data["actual"].sel(at, drop=True).sel(
-        truth=truth
-    ).values
+    at = data.sel(case=case, size=size, measure=measure)
+    return at["predicted"].sel(predictor=predictor).values, at["actual"].sel(truth=truth).values
 
 
 def _statistics(data: xr.Dataset, case: str, size: float, predictor: str, truth: str, settings: Settings) -> np.ndarray:
@@ -364,6 +364,9 @@ def _summary(data: xr.Dataset, settings: Settings) -> str:
                     f"{name} {value[k]:.3f} [{low[k]:.3f}, {high[k]:.3f}]" for k, name in enumerate(STATISTICS)
                 )
                 lines.append(f"  {predictor} vs {_TRUTH_NAMES[truth]}: {numbers}")
+                missing = int(np.isnan(data["predicted"].sel(case=case, size=size, predictor=predictor)[:, 0]).sum())
+                if missing:
+                    lines[-1] += f"; {missing} sets have no {predictor}: an indefinite Hessian, or a fold of the path"
     failed = {t: k for t, k in _failures(data["converged"].values).items() if k}
     if failed:
         lines.append("left out, NOT converged: " + ", ".join(f"{_TRUTH_NAMES[t]} {k}" for t, k in failed.items()))
@@ -420,7 +423,7 @@ def _scatter(ax: Axes, data: xr.Dataset, case: str, predictor: str, truths: list
         ax.plot(predicted, actual, marker, ms=4.5 if marker == "o" else 5, color=_COLORS[truth], alpha=0.75, mew=1.1)
         value = _intervals(predicted, actual, settings.level)[0]
         place = 0.95 - 0.1 * TRUTHS.index(truth)
-        style = {"color": _COLORS[truth], "fontsize": 9, "va": "top", "transform": ax.transAxes}
+        style: dict[str, Any] = {"color": _COLORS[truth], "fontsize": 9, "va": "top", "transform": ax.transAxes}
         ax.text(0.04, place, f"{truth} r {value[1]:.3f}", **style)
     low, high = (function([function(np.stack(pair)) for pair in seen]) for function in (np.nanmin, np.nanmax))
     margin = 0.08 * (high - low) or 1.0

@@ -8,6 +8,8 @@ start every ε > 0 is worse; (d) the best linear decay is no match for the best 
 from dataclasses import dataclass
 from functools import partial
 
+import equinox as eqx
+import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -25,6 +27,7 @@ from homotopy import (
     datasets,
     describe,
     energy,
+    leave_one_out,
     pontryagin_residual,
     search,
     simulate,
@@ -61,13 +64,15 @@ class Settings:
     """T in units of 1/λ_min(H₋)"""
     late: float = 0.8
     """the late switch of panel (a), as a fraction of T"""
+    decays: int = 20
+    """instances on which the best linear decay is held against the best step, those of the largest effect first"""
     seed: int = 0
     """seed of the problems and the starts"""
-    frames: int = 40
+    frames: int = 24
     """frames of the animation; 0 leaves it out"""
 
 
-QUICK = Settings(problems=8, starts=6, frames=0)
+QUICK = Settings(problems=8, starts=6, decays=5, frames=0)
 
 
 @dataclass(frozen=True)
@@ -95,9 +100,10 @@ def run(settings: Settings, progress: Progress) -> RunResult:
     if not gains:
         raise WorkError("no instance where a step beats ε ≡ 0 was found; raise problems or starts, or change seed")
     # (a) and (b) show the same instance: the one on which the smaller of both effects is largest.
-    chosen = max(gains, key=lambda i: min(i.leave_out / i.best, i.late / i.leave_out))
-    other = _every_weight_hurts(instances, chosen)
-    return _draw(settings, chosen, other, len(instances), len(gains))
+    gains.sort(key=lambda i: min(i.leave_out / i.best, i.late / i.leave_out), reverse=True)
+    other = _every_weight_hurts(instances, gains[0])
+    decays = [_best_linear(instance) for instance in gains[: settings.decays]]
+    return _draw(settings, gains, other, decays, len(instances))
 
 
 def _instances(settings: Settings, seed: int, rng: np.random.Generator) -> list[Instance]:
@@ -113,7 +119,7 @@ def _instances(settings: Settings, seed: int, rng: np.random.Generator) -> list[
     for _ in range(settings.starts):
         angle, radius = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 4.0)
         theta0 = target + radius * np.linalg.norm(full - target) * np.array([np.cos(angle), np.sin(angle)])
-        result = search(problem, theta0, t1=t1, family="step", target=target)
+        result = search(problem, theta0, t1=t1, family="step", target=target, certify="none")
         late = float(energy(problem, Step(settings.late * t1), theta0, t1=t1, target=target))
         tau = float(result.schedule.switch)
         found.append(Instance(problem, theta0, t1, result.baseline_energy, result.energy, tau, late))
@@ -167,15 +173,30 @@ def _none_found() -> tuple[Instance, float, float]:
 def _best_linear(instance: Instance) -> tuple[LinearDecay, float]:
     """The linear decay from 1 at t = 0 to 0 at t₁ ≤ T with the smallest E, over 60 values of t₁."""
     ends = np.linspace(instance.t1 / 60, instance.t1, 60)
-    values = [float(energy(instance.problem, LinearDecay(0.0, end), instance.theta0, t1=instance.t1)) for end in ends]
-    return LinearDecay(0.0, ends[int(np.argmin(values))]), min(values)
+    values = np.asarray(_decay_energies(instance.problem, ends, instance.theta0, instance.t1))
+    return LinearDecay(0.0, ends[int(np.argmin(values))]), float(values.min())
+
+
+@eqx.filter_jit
+def _decay_energies(problem, ends, theta0, t1):
+    target = leave_one_out(problem).theta
+    return jax.vmap(lambda end: energy(problem, LinearDecay(0.0, end), theta0, t1=t1, target=target))(ends)
 
 
 def _draw(
-    settings: Settings, chosen: Instance, other_found: tuple[Instance, float, float], looked: int, gained: int
+    settings: Settings,
+    gains: list[Instance],
+    other_found: tuple[Instance, float, float],
+    decays: list[tuple[LinearDecay, float]],
+    looked: int,
 ) -> RunResult:
+    chosen = gains[0]
     other, rival_ratio, residual = other_found
-    linear, linear_energy = _best_linear(chosen)
+    # (d) shows the instance that speaks most clearly; how often the claim fails is counted beside it.
+    ratios = np.array([value / instance.best for (_, value), instance in zip(decays, gains, strict=False)])
+    clearest = int(np.argmax(ratios))
+    decayed, (linear, _) = gains[clearest], decays[clearest]
+    better = int(np.sum(ratios < 1))
     leave_out, step = Step(0.0), Step(chosen.tau)
     late = Step(settings.late * chosen.t1)
     panels = {
@@ -186,8 +207,8 @@ def _draw(
         "c": (other, [(leave_out, "ε ≡ 0", RETAINED), (Step(0.1 * other.t1), "short step", FULL),
                       (LinearDecay(0.0, 0.3 * other.t1), "linear decay", SERIES[3])],
               f"(c) another start: the best of {len(_catalogue(1.0))} rivals has ×{rival_ratio:.3g} the E of ε ≡ 0"),
-        "d": (chosen, [(step, "best step", SERIES[2]), (linear, "best linear decay", SERIES[3])],
-              f"(d) linear decay: its best E is ×{linear_energy / chosen.best:.3g} that of the best step"),
+        "d": (decayed, [(Step(decayed.tau), "best step", SERIES[2]), (linear, "best linear decay", SERIES[3])],
+              f"(d) linear decay: its best E is ×{ratios[clearest]:.3g} that of the best step"),
     }  # fmt: skip
     figure, grid = plt.subplots(2, 2, figsize=(11.0, 9.6), layout="constrained")
     records: dict[str, xr.Variable] = {}
@@ -222,17 +243,20 @@ def _draw(
         "best_step_over_leave_out": chosen.best / chosen.leave_out,
         "best_rival_over_leave_out": rival_ratio,
         "pontryagin_residual_of_leave_out": residual,
-        "linear_over_step": linear_energy / chosen.best,
+        "linear_over_step": float(ratios[clearest]),
+        "linear_decay_better": better,
+        "linear_decay_compared": len(ratios),
         "instances": looked,
-        "instances_where_a_step_wins": gained,
+        "instances_where_a_step_wins": len(gains),
     }
-    share = gained / looked
+    share = len(gains) / looked
     summary = (
-        f"{looked} instances of {settings.n} points in the plane; a step beats ε ≡ 0 on {gained} ({share:.0%})\n"
+        f"{looked} instances of {settings.n} points in the plane; a step beats ε ≡ 0 on {len(gains)} ({share:.0%})\n"
         f"(a) late step / ε ≡ 0: E × {attributes['late_over_leave_out']:.4g}\n"
         f"(b) best step / ε ≡ 0: E × {attributes['best_step_over_leave_out']:.4g}\n"
         f"(c) best rival / ε ≡ 0: E × {rival_ratio:.4g} (Pontryagin residual of ε ≡ 0: {residual:.1g})\n"
-        f"(d) best linear decay / best step: E × {attributes['linear_over_step']:.4g}"
+        f"(d) best linear decay / best step: E × {attributes['linear_over_step']:.4g}, "
+        f"but the decay is the better one on {better} of {len(ratios)} instances"
     )
     animations = {}
     if settings.frames:

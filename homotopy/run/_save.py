@@ -8,6 +8,7 @@ from ._progress import Progress
 from ._result import RunResult
 
 DPI = 110  # a usual figure stays well under 300 kB
+_LARGE = 300_000  # bytes
 _WORTH_COMPRESSING = 4096  # bytes
 
 
@@ -31,9 +32,16 @@ def save_figure(figure: Any, folder: Path, stem: str) -> None:
     """`stem`.png and `stem`.svg, without dates, versions or random identifiers."""
     import matplotlib
     from matplotlib import pyplot
+    from PIL import Image
 
     with matplotlib.rc_context({"svg.hashsalt": "homotopy"}):
-        figure.savefig(folder / f"{stem}.png", dpi=DPI, metadata={"Software": None})
+        picture = folder / f"{stem}.png"
+        figure.savefig(picture, dpi=DPI, metadata={"Software": None})
+        if picture.stat().st_size > _LARGE:
+            # Many thin lines are what makes a figure large, and 256 colours are enough for those.
+            with Image.open(picture) as image:
+                reduced = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            reduced.save(picture, optimize=True)
         figure.savefig(folder / f"{stem}.svg", metadata={"Date": None, "Creator": None})
     pyplot.close(figure)
 

@@ -5,6 +5,8 @@ first values. Each start goes through Newton (a pair of switches that meet is re
 the window); then, while σ contradicts ε somewhere, ε is flipped on the worst such interval, which lowers the objective.
 """
 
+from itertools import pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +19,7 @@ from ._switching import Bang, Window
 RESIDUAL = 1e-9
 # The coarse table: this many intervals of [s, T], so half its square of pairs, and this many of its minima per first value.
 _CELLS, _PER_TABLE = 20, 3
-_NEWTON_STEPS, _ROUNDS = 60, 60
+_NEWTON_STEPS, _ROUNDS, _ROUNDS_SINGULAR = 60, 60, 5
 # E below this times ‖z(s)‖² is rounding: θ*₋ is reached exactly.
 REACHED = 1e-26
 # E below this times ‖z(s)‖² is not worth a second opinion.
@@ -58,7 +60,7 @@ def _fewer(window: Window, local: Local, switch_price: float) -> list[Local]:
     while jumps(local.bang):
         edges = np.concatenate([[window.s], local.bang.switches, [window.t1]])
         trials = []
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in pairwise(edges):
             trial = flip(window, local.bang, low, high)
             if jumps(trial) < jumps(local.bang):
                 trials.append(polish(window, trial))
@@ -156,7 +158,9 @@ def polish(window: Window, bang: Bang) -> tuple[Bang, float]:
 def settle(window: Window, bang: Bang, value: float) -> Local:
     """Flip ε where Pontryagin's principle fails, and polish, until it holds."""
     residual = 0.0
-    for _ in range(_ROUNDS):
+    # With several points, or a price on ∫ε, the optimum may have singular arcs, which ever more switches only imitate.
+    bang_bang = window.control.single is not None and not window.price
+    for _ in range(_ROUNDS if bang_bang else _ROUNDS_SINGULAR):
         if is_reached(window, value):
             return Local(bang, value, 0.0)
         residual, interval = violation(window, bang)
@@ -233,7 +237,8 @@ def flip(window: Window, bang: Bang, low: float, high: float) -> Bang:
 def tidy(window: Window, bang: Bang) -> Bang:
     """The same ε without empty arcs."""
     tiny = 1e-13 * window.length
-    first, kept = bang.first, []
+    first = bang.first
+    kept: list[float] = []
     for switch in bang.switches:
         if switch >= window.t1 - tiny:
             continue

@@ -67,10 +67,14 @@ def search_all(
     starts = np.asarray(theta0, dtype=float)
     if starts.shape not in ((problem.dim,), (len(points), problem.dim)) or not np.isfinite(starts).all():
         raise RequestError(
-            f"theta0 must be finite and of shape ({problem.dim},) or ({len(points)}, {problem.dim}), but has shape {starts.shape}"
+            f"theta0 must be finite and of shape ({problem.dim},) or ({len(points)}, {problem.dim}), but has shape "
+            f"{starts.shape}"
         )
     starts = np.broadcast_to(starts, (len(points), problem.dim))
-    rows = [_row(window(linear_control(problem, z, delete=point), s, t1), certify) for point, z in zip(points, starts, strict=True)]
+    rows = [
+        _row(window(linear_control(problem, z, delete=point), s, t1), certify)
+        for point, z in zip(points, starts, strict=True)
+    ]
     windows, bangs, *numbers = zip(*rows, strict=True)
     energies, baselines, bounds, residuals = (np.array(column) for column in numbers)
     certified = bounds > -np.inf

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-
 from .._errors import RequestError
 from ._dual import dual_bound
 from ._grid import grid_bound

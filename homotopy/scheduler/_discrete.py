@@ -49,7 +49,7 @@ def objective(
         k4 = velocity(theta + h * k3, epsilon[2])
         return theta + (h / 6.0) * (k1 + 2.0 * k2 + 2.0 * k3 + k4), None
 
-    widths = jnp.repeat(lengths / steps, steps)
+    widths = jnp.repeat(lengths / float(steps), steps)
     flat = nodes.reshape(-1, *nodes.shape[2:])
     end, _ = jax.lax.scan(step, setting.theta, (widths, flat))
     weights = jnp.asarray([1.0, 4.0, 1.0]) / 6.0

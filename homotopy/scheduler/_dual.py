@@ -59,9 +59,9 @@ def dual_bound(window: Window, end: Vector) -> float | None:
             total += r * float(np.sum(integrals))
             size += abs(r) * float(np.sum(np.abs(integrals)))
     conjugate = float(control.energy(end))
-    margin = _ROUNDING * (np.abs(last) @ np.abs(window.begin) + size + conjugate)
+    margin = _ROUNDING * (float(np.abs(last) @ np.abs(window.begin)) + size + conjugate)
     largest = abs(r) + float(np.linalg.norm(x)) * reach(window)
-    return float(last @ window.begin) + total - conjugate - margin - doubt * largest
+    return float(last @ window.begin + total - conjugate - margin - doubt * largest)
 
 
 def keeps_sign(control: LinearControl, x: Vector, r: float, z: Vector, length: float) -> bool:

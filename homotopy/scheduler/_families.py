@@ -93,7 +93,7 @@ def piecewise_constant_family(pieces: int, starts: int, seed: int, points: int =
     """`pieces` equal levels; with `points`, one row of levels for each deleted point."""
 
     def epsilon(p, u):
-        piece = jnp.clip((u * pieces).astype(int), 0, pieces - 1)
+        piece = jnp.clip((u * float(pieces)).astype(int), 0, pieces - 1)
         return p.reshape(pieces, points)[piece] if points else p[piece]
 
     def schedule(p, s, t1):
@@ -147,5 +147,5 @@ def level_starts(pieces: int, count: int, seed: int) -> list[Vector]:
 def nodes(family: Parametric, parameters: Float[Array, " p"], steps: int) -> Float[Array, "arcs steps 3 *points"]:
     """ε at the start, middle and end of each step, taken just inside its arc so that a jump is not blurred."""
     arcs = family.arcs
-    inside = jnp.clip((jnp.arange(steps)[:, None] + jnp.asarray([0.0, 0.5, 1.0])) / steps, 1e-9, 1.0 - 1e-9)
-    return family.epsilon(parameters, (jnp.arange(arcs)[:, None, None] + inside) / arcs)
+    inside = np.clip((np.arange(steps)[:, None] + np.array([0.0, 0.5, 1.0])) / steps, 1e-9, 1.0 - 1e-9)
+    return family.epsilon(parameters, jnp.asarray((np.arange(arcs)[:, None, None] + inside) / arcs))

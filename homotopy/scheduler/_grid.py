@@ -48,7 +48,7 @@ def grid_bound(window: Window) -> tuple[float, float]:
         priced = [_interpolate(values, landed[e], axis, dim) + e * window.price * delta for e in (0, 1)]
         best = np.minimum(*priced)
         # V ≤ what ε = 0 reaches from here bounds the slope of V.
-        waited = mesh @ control.keep.propagator(step * delta).T + control.keep.flow(np.zeros(dim), [step * delta])[0]
+        waited = mesh @ control.keep.propagator(step * delta).T + control.keep.flow(np.zeros(dim), np.array([step * delta]))[0]
         slope = np.sqrt(mu) * (np.sqrt(2 * control.energy(waited)) + np.sqrt(mu) * (apart + bent))
         values = np.maximum(best - fixed - slope * bent, 0.0)
         plain = np.minimum(*[_interpolate(plain, landed[e], axis, dim) + e * window.price * delta for e in (0, 1)])

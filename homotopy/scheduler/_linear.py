@@ -98,7 +98,7 @@ class LinearControl:
 
     def weighted(self, z: Vector) -> Vector:
         """Mz for the rows of `z`: the costate at T."""
-        return z if self.metric is None else z @ self.metric
+        return z if self.metric is None else np.asarray(z @ self.metric, dtype=float)
 
     def energy(self, z: Vector) -> Vector | np.float64:
         """½ zᵀMz for the rows of `z`."""
@@ -188,5 +188,7 @@ def linear_control(
 
 def _moments(x: Vector, y: Vector, outputs: int) -> tuple[Vector, Vector]:
     """XᵀX ⊗ I and Xᵀy; θ holds the matrix (features, outputs) row by row."""
-    hessian = x.T @ x
-    return np.kron(hessian, np.eye(outputs)) if outputs > 1 else hessian, (x.T @ y).reshape(-1)
+    hessian: Vector = x.T @ x
+    if outputs > 1:
+        hessian = np.asarray(np.kron(hessian, np.eye(outputs)), dtype=float)
+    return hessian, (x.T @ y).reshape(-1)

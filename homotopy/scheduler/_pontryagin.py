@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from .._errors import WorkError
 from ..flow import AbstractSchedule, simulate
-from ..flow._arcs import arc_edges, walk
+from ..flow._arcs import arc_edges
 from ..flow._diffrax import advice, choose_solver, integrate
 from ..flow._simulate import MAX_STEPS, as_saved_times, as_time
 from ..problem import Problem

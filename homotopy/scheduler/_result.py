@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from .._errors import RequestError
@@ -74,8 +74,11 @@ class SearchResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as numbers, texts and lists, for JSON."""
-        plain = asdict(replace(self, schedule=None))  # type: ignore[arg-type]
-        return {**plain, "schedule": schedule_to_dict(self.schedule)}
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain["schedule"] = schedule_to_dict(self.schedule)
+        plain["certificate"] = asdict(self.certificate)
+        plain["structure"] = [asdict(arc) for arc in self.structure]
+        return plain
 
     def to_json(self) -> str:
         """`to_dict` as a text; numbers survive the round trip to the last bit."""

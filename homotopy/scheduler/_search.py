@@ -13,7 +13,7 @@ from ._goals import check_goal, linear_metric
 from ._linear import linear_control
 from ._minimum_time import minimum_time
 from ._result import SearchResult
-from ._search_linear import bang_bang_result, step_result
+from ._search_linear import bang_bang_result, step_jumps, step_result
 from ._switching import window
 
 Family = Literal[
@@ -79,7 +79,8 @@ def search(
             result = minimum_time(here, tolerance, notes)
         elif family == "step":
             result = step_result(here, certify, notes)
-            result = replace(result, objective=result.objective + switch_price * (result.switches + (not result.structure[0].kind == "on")))
+            jumps = result.switches + (result.structure[0].kind != "on")
+            result = replace(result, objective=result.objective + switch_price * jumps)
         else:
             result = bang_bang_result(here, certify, notes, switch_price)
     else:

@@ -57,12 +57,14 @@ def general_search(
     if family == "greedy":
         schedule, energy, cost, notes = _greedy(problem, theta0, begin, target, s, t1, goal, weight_price, tolerances)
     elif family == "step":
-        _refuse(goal != "parameters" or weight_price > 0,
-                "family='step' of this model takes goal='parameters' and no price; use 'piecewise-constant' or 'bang-bang'")  # fmt: skip
-        found = simulated_steps(problem, theta0, target, s, t1, options["rtol"], options["atol"])
-        tau, energy = min(found, key=lambda pair: pair[1])
+        _refuse(
+            goal != "parameters" or weight_price > 0,
+            "family='step' of this model takes goal='parameters' and no price; use 'piecewise-constant' or 'bang-bang'",
+        )
+        steps_found = simulated_steps(problem, theta0, target, s, t1, options["rtol"], options["atol"])
+        tau, energy = min(steps_found, key=lambda pair: pair[1])
         schedule, cost = Step(tau), energy
-        extra["stationary"] = tuple(found)
+        extra["stationary"] = tuple(steps_found)
     else:
         parametric = _parametric(problem, family, s, per_point, options)
         steps = max(2, -(-steps_needed(setting, 120) // parametric.arcs))
@@ -70,16 +72,16 @@ def general_search(
         best = ends[0]
         schedule = parametric.schedule(best[0], s, t1)
         energy, cost = value(schedule)
-        agreed = sum(found[1] <= best[1] + _AGREE * max(baseline, 1e-300) for found in ends)
+        agreed = sum(end[1] <= best[1] + _AGREE * max(baseline, 1e-300) for end in ends)
         extra |= {"starts": len(ends), "agreed": agreed}
         if family in ("piecewise-constant", "bang-bang") and not per_point:
             forced = family == "bang-bang"
             arcs = detect(best[0], t1 - s, forced)
-            for found in refine(setting, goal, arcs, steps * parametric.arcs):
-                refined = found.schedule(s, t1)
+            for candidate in refine(setting, goal, arcs, steps * parametric.arcs):
+                refined = candidate.schedule(s, t1)
                 refined_energy, refined_cost = value(refined)
                 if refined_cost < cost or forced:
-                    schedule, energy, cost, arcs = refined, refined_energy, refined_cost, found
+                    schedule, energy, cost, arcs = refined, refined_energy, refined_cost, candidate
             extra["structure"] = tuple(Arc(s + a, s + b, kind) for a, b, kind in arcs.described())
     certificate = _certificate(problem, theta0, target, s, t1, goal, weight_price, cost, how, per_point)
     residual = float("nan") if per_point else 0.0

@@ -1,5 +1,9 @@
 """The search for linear regression, where every bang-bang flow is exact: steps and bang-bang schedules in NumPy."""
 
+from itertools import pairwise
+
+from itertools import pairwise
+
 import numpy as np
 
 from ..flow import AbstractSchedule, BangBang, Step
@@ -13,7 +17,7 @@ from ._switching import Bang, Window
 
 def baseline_energy(window: Window) -> float:
     """E(1_[0,s])."""
-    return float(window.control.energy(window.ends(0, np.zeros((1, 0))))[0])
+    return float(np.atleast_1d(window.control.energy(window.ends(0, np.zeros((1, 0)))))[0])
 
 
 def step_result(window: Window, how: str, notes: tuple[str, ...]) -> SearchResult:
@@ -27,6 +31,11 @@ def step_result(window: Window, how: str, notes: tuple[str, ...]) -> SearchResul
     return _result(window, bang, Step(tau), value, residual, certificate, "step", notes, stationary=tuple(found))
 
 
+def step_jumps(result: SearchResult) -> int:
+    """The jumps of a single step on [s, T): none only where ε = 1 until T."""
+    return int(result.structure[-1].kind == "off")
+
+
 def bang_bang_result(
     window: Window, how: str, notes: tuple[str, ...], switch_price: float = 0.0
 ) -> SearchResult:
@@ -37,9 +46,10 @@ def bang_bang_result(
     dim = len(window.begin)
     if len(best.bang.switches) > 2 * dim - 1 and single and not is_reached(window, best.value):
         notes = (*notes, f"news: {len(best.bang.switches)} switches exceed the bound 2d − 1 = {2 * dim - 1}; keep this instance")
-    if not single:
-        notes = (*notes, "several deleted points or outputs: arcs with ε strictly between 0 and 1 are possible, "
-                 "so that a bang-bang schedule need not be the best; compare family='piecewise-constant'")  # fmt: skip
+    if not single or window.price:
+        why = "a price on ∫ε" if single else "several deleted points or outputs"
+        notes = (*notes, f"{why}: arcs with ε strictly between 0 and 1 may be better than any bang-bang schedule; "
+                 "compare family='piecewise-constant'")  # fmt: skip
     value = best.value - switch_price * jumps(best.bang)
     certificate = best_certificate(window, value, how, best, switch_price)
     starts = sum(local.starts for local in found)
@@ -87,7 +97,7 @@ def arcs_of(window: Window, bang: Bang) -> tuple[Arc, ...]:
     edges = np.concatenate([[window.s], bang.switches, [window.t1]]).tolist()
     arcs = [
         Arc(a, b, "on" if (bang.first + k) % 2 else "off")
-        for k, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+        for k, (a, b) in enumerate(pairwise(edges))
     ]
     if window.s > 0:
         arcs = [Arc(0.0, arcs[0].end, "on"), *arcs[1:]] if bang.first else [Arc(0.0, window.s, "on"), *arcs]
@@ -95,7 +105,7 @@ def arcs_of(window: Window, bang: Bang) -> tuple[Arc, ...]:
 
 
 def _result(window, bang, schedule, value, residual, certificate, family, notes, **more) -> SearchResult:
-    energy = float(window.control.energy(window.ends(bang.first, bang.switches[None]))[0])
+    energy = float(window.control.energy(window.ends(bang.first, bang.switches[None])[0]))
     return SearchResult(
         schedule=schedule, energy=energy, baseline_energy=baseline_energy(window), pontryagin_residual=residual,
         switches=len(bang.switches), certificate=certificate, family=family, seconds=0.0, notes=notes,

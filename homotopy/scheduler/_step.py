@@ -5,7 +5,8 @@ For linear regression E(τ) and its derivative are known exactly,
     dE/dτ = −⟨e^{−2(T−τ)H₋} (θ(τ) − θ*₋), ∇ℓ_J(θ(τ))⟩,
 
 θ(τ) on the flow of ε = 1 (for a goal with metric M: M between the two), so every stationary point is bracketed by a
-change of sign, refined to rounding, and compared with both ends. Other models have E by simulation: a batch of steps, then finer batches around every local minimum.
+change of sign, refined to rounding, and compared with both ends. Other models have E by simulation: a batch of steps,
+then finer batches around every local minimum.
 """
 
 from collections.abc import Callable

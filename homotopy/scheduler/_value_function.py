@@ -67,10 +67,12 @@ def value_function_bound(window: Window, degree: int | None = None) -> tuple[flo
             offsets.append(-basis.svec(constant))
     equalities = len(rows) * basis.count
     # W(T) + slack = final; the Gram matrices themselves.
-    rows.append(sparse.csc_matrix(np.hstack([np.eye(basis.count)] * (degree + 1) + [np.zeros((basis.count, unknowns - coefficients))])))
+    grams = unknowns - coefficients
+    final_rows = [np.eye(basis.count)] * (degree + 1) + [np.zeros((basis.count, grams))]
+    rows.append(sparse.csc_matrix(np.hstack(final_rows)))
     offsets.append(basis.svec(final))
-    rows.append(sparse.hstack([sparse.csc_matrix((unknowns - coefficients, coefficients)), -sparse.eye(unknowns - coefficients)]))
-    offsets.append(np.zeros(unknowns - coefficients))
+    rows.append(sparse.hstack([sparse.csc_matrix((grams, coefficients)), -sparse.eye(grams)]))
+    offsets.append(np.zeros(grams))
     cones = [clarabel.ZeroConeT(equalities), clarabel.PSDTriangleConeT(size)]
     cones += [clarabel.PSDTriangleConeT(n) for _ in generators for n in counts]
     settings = clarabel.DefaultSettings()

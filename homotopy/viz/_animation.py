@@ -20,15 +20,15 @@ def animate_phase(
     trajectory: Trajectory,
     segment: np.ndarray,
     *,
-    frames: int = 48,
-    seconds: float = 5.0,
+    frames: int = 24,
+    seconds: float = 4.0,
 ) -> None:
     """Write a GIF of θ(t) over the vector field of the current ε(t), with ε(t) below. Needs a dense trajectory."""
     t1 = float(trajectory.ts[-1])
     times = np.linspace(0.0, t1, frames)
     thetas, weights = np.asarray(trajectory.evaluate(times)), np.asarray(schedule(times))
     bounds = bounds_of([thetas, segment])
-    figure, (plane, below) = plt.subplots(2, 1, figsize=(3.8, 4.9), height_ratios=(4, 1), layout="constrained", dpi=80)
+    figure, (plane, below) = plt.subplots(2, 1, figsize=(3.4, 4.3), height_ratios=(4, 1), layout="constrained", dpi=66)
     plot_levels(problem, bounds, plane)
     plot_landmarks(thetas[0], segment, plane)
     plane.set(xlabel="θ₁", ylabel="θ₂", xlim=bounds[:2], ylim=bounds[2:])
