@@ -133,20 +133,25 @@ def _chord(
         target = 1e-2 * STATIONARITY * (1.0 + initial)
 
         def step(state):
-            theta, slope, best, k, _ = state
-            trial = theta - inverse(slope)
-            slope_there = gradient(trial)
-            norm = jnp.linalg.norm(slope_there)
-            better = norm < best
-            theta, slope = jnp.where(better, trial, theta), jnp.where(better, slope_there, slope)
-            return theta, slope, jnp.minimum(norm, best), k + 1, ~better
+            # Anderson's acceleration of depth one: the error of a shared inverse lies mostly along one direction.
+            theta, move, last, last_move, best, best_slope, best_norm, k = state
+            turned = move - last_move
+            size = turned @ turned
+            share = jnp.where((k > 0) & (size > 0), (move @ turned) / jnp.where(size > 0, size, 1.0), 0.0)
+            trial = theta + move - share * (theta - last + turned)
+            slope = gradient(trial)
+            norm = jnp.linalg.norm(slope)
+            better = norm < best_norm
+            best, best_slope = jnp.where(better, trial, best), jnp.where(better, slope, best_slope)
+            return trial, -inverse(slope), theta, move, best, best_slope, jnp.minimum(norm, best_norm), k + 1
 
         def unfinished(state):
-            return (state[2] > target) & (state[3] < limit) & ~state[4]
+            return (state[6] > target) & (state[7] < limit)
 
         slope = gradient(theta)
-        state = (theta, slope, jnp.linalg.norm(slope), jnp.zeros((), int), jnp.zeros((), bool))
-        end, slope, norm, steps, _ = jax.lax.while_loop(unfinished, step, state)
+        move = -inverse(slope)
+        state = (theta, move, theta, move, theta, slope, jnp.linalg.norm(slope), jnp.zeros((), int))
+        *_, end, slope, norm, steps = jax.lax.while_loop(unfinished, step, state)
         error = jnp.linalg.norm(inverse(slope))
         # In the metric of H, deleting i shrinks the Hessian by at most the largest eigenvalue of W_iS_i, ≤ its trace.
         smallest = lowest * jnp.maximum(1.0 - jnp.trace(product), 0.0)

@@ -6,7 +6,6 @@ the window); then, while σ contradicts ε somewhere, ε is flipped on the worst
 """
 
 from itertools import pairwise
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np

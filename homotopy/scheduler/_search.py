@@ -13,7 +13,7 @@ from ._goals import check_goal, linear_metric
 from ._linear import linear_control
 from ._minimum_time import minimum_time
 from ._result import SearchResult
-from ._search_linear import bang_bang_result, step_jumps, step_result
+from ._search_linear import bang_bang_result, step_result
 from ._switching import window
 
 Family = Literal[

@@ -2,8 +2,6 @@
 
 from itertools import pairwise
 
-from itertools import pairwise
-
 import numpy as np
 
 from ..flow import AbstractSchedule, BangBang, Step
