@@ -38,7 +38,8 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
         "decompose_error", "decompose_errors", "ErrorDecomposition",
     ),
     "scheduler": (
-        "energy", "search", "switching_function", "costate", "pontryagin_residual", "SearchResult", "Certificate",
+        "energy", "search", "search_all", "switching_function", "costate", "pontryagin_residual",
+        "SearchResult", "SearchTable", "Certificate", "Arc", "BangBangFlow", "PointSchedules",
     ),
 }  # fmt: skip
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}

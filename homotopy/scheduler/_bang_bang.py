@@ -17,7 +17,7 @@ from ._switching import Bang, Window
 # A local optimum is accepted when the Pontryagin residual is below this.
 RESIDUAL = 1e-9
 # The coarse table: this many intervals of [s, T], so half its square of pairs, and this many of its minima per first value.
-_CELLS, _PER_TABLE = 20, 3
+_CELLS, _PER_TABLE = 20, 2
 _NEWTON_STEPS, _ROUNDS, _ROUNDS_SINGULAR = 60, 60, 5
 # E below this times ‖z(s)‖² is rounding: θ*₋ is reached exactly.
 REACHED = 1e-26
@@ -131,9 +131,12 @@ def polish(window: Window, bang: Bang) -> tuple[Bang, float]:
         if not len(bang.switches):
             break
         value, gradient, hessian = window.evaluate(bang)
-        curvature, axes = np.linalg.eigh(hessian)
-        curvature = np.maximum(np.abs(curvature), 1e-12 * np.abs(curvature).max() + 1e-300)
-        step = -axes @ ((axes.T @ gradient) / curvature)
+        if len(gradient) == 1:
+            step = -gradient / max(abs(hessian[0, 0]), 1e-300)
+        else:
+            curvature, axes = np.linalg.eigh(hessian)
+            curvature = np.maximum(np.abs(curvature), 1e-12 * np.abs(curvature).max() + 1e-300)
+            step = -axes @ ((axes.T @ gradient) / curvature)
         promised = float(gradient @ step)
         rounding = 4e-16 * size * np.sqrt(2.0 * abs(value)) + 1e-31 * size**2
         gaps = np.diff(np.concatenate([[window.s], bang.switches, [window.t1]]))

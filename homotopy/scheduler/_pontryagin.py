@@ -135,12 +135,19 @@ def pontryagin_residual(
 
     0 also where σ ≡ 0, as when θ(T) = θ*₋.
     """
-    switches = np.asarray(arc_edges(schedule, jnp.asarray(t1, dtype=float)))
-    # Empty cells are harmless, and a number of cells that depends on nothing but the family compiles once.
-    ts = np.sort(np.concatenate([np.linspace(s, t1, _GRID), np.clip(switches, s, t1)]))
+    ts = residual_times(schedule, s, t1)
     sigma = np.asarray(switching_function(problem, schedule, theta0, t1=t1, ts=ts, target=target, rtol=rtol, atol=atol))
     middle = np.asarray(schedule(0.5 * (ts[1:] + ts[:-1])))
     # On each cell σ is taken as linear, ε as its value in the middle, which no switch falls into.
     positive, negative = signed_parts(sigma[:-1], sigma[1:], np.diff(ts))
     total = float(np.sum(positive + negative))
     return float(np.sum(middle * positive + (1.0 - middle) * negative)) / total if total > 0 else 0.0
+
+
+def residual_times(schedule: AbstractSchedule, s: float, t1: float) -> np.ndarray:
+    """A fine grid of [s, T] with the schedule's switches in it.
+
+    Empty cells are harmless, and a number of cells that depends on nothing but the family compiles once.
+    """
+    switches = np.asarray(arc_edges(schedule, jnp.asarray(t1, dtype=float)))
+    return np.sort(np.concatenate([np.linspace(s, t1, _GRID), np.clip(switches, s, t1)]))

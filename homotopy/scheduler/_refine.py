@@ -14,6 +14,8 @@ from ._linear import Vector
 
 # A level this near 0 or 1 is a bang; a run of at least this many pieces in between is a singular arc.
 _BANG, _SINGULAR_RUN = 0.02, 3
+# σ contradicts ε when the Pontryagin residual on bang arcs is above this.
+_CONTRADICTION = 1e-7
 # A singular arc is kept as at most this many levels.
 _LEVELS = 8
 
@@ -87,6 +89,32 @@ def detect(levels: Vector, length: float, forced: bool) -> Arcs:
         else:
             merged.append(arc)
     return Arcs(np.array([a[0] for a in merged]), np.array([a[1] for a in merged]), tuple(a[2] for a in merged))
+
+
+def contradicted(arcs: Arcs, ts: Vector, sigma: Vector) -> Arcs | None:
+    """The arcs with ε flipped on the interval of a bang arc that σ contradicts most; None where it contradicts none.
+
+    `ts` are times after s, `sigma` is σ there. Where σ < 0, ε should be 1.
+    """
+    ends = np.cumsum(arcs.lengths)
+    middle, width = 0.5 * (ts[1:] + ts[:-1]), np.diff(ts)
+    mean = 0.5 * (sigma[1:] + sigma[:-1])
+    at = np.minimum(np.searchsorted(ends, middle), len(ends) - 1)
+    bang = ~np.array(arcs.free)[at]
+    wrong = np.where(bang & ((mean < 0) != (arcs.levels[at] > 0.5)), np.abs(mean) * width, 0.0)
+    if wrong.sum() <= _CONTRADICTION * float(np.sum(np.abs(mean) * width)):
+        return None
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], (wrong > 0).astype(int), [0]]))).tolist()
+    low, high = max(zip(edges[::2], edges[1::2], strict=True), key=lambda run: wrong[run[0] : run[1]].sum())
+    start, stop = float(ts[low]), float(ts[high])
+    cuts = np.unique(np.concatenate([[0.0], ends, [start, stop]]))
+    cuts = cuts[np.concatenate([[True], np.diff(cuts) > 1e-12 * ends[-1]])]
+    inside = 0.5 * (cuts[1:] + cuts[:-1])
+    place = np.minimum(np.searchsorted(ends, inside), len(ends) - 1)
+    free, levels = np.array(arcs.free)[place], arcs.levels[place].copy()
+    flips = (inside > start) & (inside < stop) & ~free
+    levels[flips] = 1.0 - levels[flips]
+    return _joined(Arcs(np.diff(cuts), levels, tuple(free.tolist())))
 
 
 def refine(setting: Setting, goal: str, arcs: Arcs, steps: int) -> list[Arcs]:

@@ -17,8 +17,8 @@ from ._discrete import Setting, objective, steps_needed
 from ._families import Parametric, nodes
 from ._goals import goal_value, linear_metric
 from ._linear import linear_control
-from ._pontryagin import pontryagin_residual
-from ._refine import detect, refine
+from ._pontryagin import pontryagin_residual, residual_times, switching_function
+from ._refine import contradicted, detect, refine
 from ._result import Arc, SearchResult
 from ._search_linear import best_certificate
 from ._step import simulated_steps
@@ -28,6 +28,8 @@ _KNOTS = 12  # at most, of a piecewise linear schedule
 # Two starts agree when their objectives differ by less than this fraction of the baseline's.
 _AGREE = 1e-6
 _GREEDY_CELLS = 1000
+# How often an arc that σ contradicts is put in before the search stops.
+_INSERTIONS = 4
 # Numbers of switches that a schedule is padded to before it is simulated.
 _SIZES = np.array([8, 48, 128, 400])
 
@@ -76,12 +78,25 @@ def general_search(
         extra |= {"starts": len(ends), "agreed": agreed}
         if family in ("piecewise-constant", "bang-bang") and not per_point:
             forced = family == "bang-bang"
-            arcs = detect(best[0], t1 - s, forced)
-            for candidate in refine(setting, goal, arcs, steps * parametric.arcs):
-                refined = candidate.schedule(s, t1)
-                refined_energy, refined_cost = value(refined)
-                if refined_cost < cost or forced:
-                    schedule, energy, cost, arcs = refined, refined_energy, refined_cost, candidate
+            arcs = trial = detect(best[0], t1 - s, forced)
+            cost = np.inf if forced else cost
+            for _ in range(_INSERTIONS):
+                before = cost
+                for candidate in refine(setting, goal, trial, steps * parametric.arcs):
+                    refined = candidate.schedule(s, t1)
+                    refined_energy, refined_cost = value(refined)
+                    if refined_cost < cost:
+                        schedule, energy, cost, arcs = refined, refined_energy, refined_cost, candidate
+                if not cost < before or goal != "parameters" or weight_price or cost <= 0:
+                    break
+                ts = residual_times(padded(schedule, t1), s, t1)
+                sigma = np.asarray(
+                    switching_function(problem, padded(schedule, t1), theta0, t1=t1, ts=ts, target=target, **tolerances)
+                )
+                flipped = contradicted(arcs, ts - s, sigma)
+                if flipped is None:
+                    break
+                trial = flipped
             extra["structure"] = tuple(Arc(s + a, s + b, kind) for a, b, kind in arcs.described())
     certificate = _certificate(problem, theta0, target, s, t1, goal, weight_price, cost, how, per_point)
     residual = float("nan") if per_point else 0.0

@@ -1,10 +1,10 @@
 """Accuracy and speed of the endpoints beside their peers, in one run: `python -m scenarios.benchmarks.endpoints`.
 
 Four sections, each alone by `--only`: `linear` (closed forms), `loo` (all leave-one-out optima of a logistic regression
-against n warm-started refits by scikit-learn and SciPy), `pydvl` (influence on the same networks) and `memory`
-(influence by conjugate gradients at up to 1e6 parameters). Peers are imported late: a missing one is said, the rest
-still runs. Every comparison solves the same instances in float64 on the same machine, one after the other; compile
-times are given apart. On a busy machine pin everything to one core: `taskset -c 0 python -m …`.
+against n warm-started refits), `pydvl` (influence on the same networks), `memory` (influence by CG at 1e6 parameters).
+Peers are imported late: a missing one is said, the rest still runs. The same instances are solved in float64, one after
+the other; compile times are given apart. On a busy machine pin everything to one core, `taskset -c 0 python -m …`:
+threads that wait for each other spoil the times of these small matrices by tens of times, the peers' most of all.
 
 pyDVL works in the mean convention: (∇²L + λI)⁻¹ with L = Σℓ_i/n. Ours is the sum convention, (∇²R + nλI)⁻¹ with
 R = Σℓ_i + ½ρ‖θ‖²; so its matrix of influences is n times ours, and the ridge is passed to it as λ + ρ/n.
@@ -31,8 +31,6 @@ from homotopy import MLP, CrossEntropyLoss, Dataset, LinearRegression, LogisticR
 
 from .flow import best_of, compile_time
 
-EPSILONS = np.linspace(1.0, 0.0, 9)
-
 
 def relative(found: Any, true: Any) -> float:
     """The largest ‖found − true‖/‖true‖ over the rows."""
@@ -41,7 +39,7 @@ def relative(found: Any, true: Any) -> float:
 
 
 def linear(repeats: int) -> None:
-    print("\nlinear regression: largest relative error beside closed forms in NumPy (QR) and weighted refits (SVD)")
+    print("\nlinear regression: largest relative error beside closed forms in NumPy (QR) and refits (SVD)")
     for data in (datasets.random_linear(n=100, d=10, seed=0), datasets.load("diabetes", intercept=True)):
         identities(data)
 
@@ -67,6 +65,7 @@ def identities(data: Dataset, points: int = 12, damping: float = 0.1) -> None:
     def note(kind: str, error: float) -> None:
         errors[kind] = max(errors.get(kind, 0.0), float(error))
 
+    epsilons = np.linspace(1.0, 0.0, 9)
     for j in np.linspace(0, n - 1, points).astype(int):
         here, end, h = problem.deleting(int(j)), full - steps[j], hat[j] / (1 - hat[j])
         influence = endpoints.influence(here)
@@ -78,11 +77,11 @@ def identities(data: Dataset, points: int = 12, damping: float = 0.1) -> None:
         matrix = x.T @ x / n + damping * np.eye(d) - np.outer(x[j], x[j]) / n
         moved = np.linalg.solve(matrix, x[j] * (x[j] @ anchor - y[j]) / n)
         note("PBRF − θˢ", relative(endpoints.pbrf(here, anchor, damping=damping).theta - anchor, moved))
-        curve = endpoints.path(here, EPSILONS)
-        note("path", relative(curve.thetas, end + np.outer(EPSILONS * (1 + h) / (1 + EPSILONS * h), steps[j])))
+        curve = endpoints.path(here, epsilons)
+        note("path", relative(curve.thetas, end + np.outer(epsilons * (1 + h) / (1 + epsilons * h), steps[j])))
         note("path is straight", abs(1.0 - float(curve.straightness)))
-    print(f"  {data.name}, d = {d}: largest of all {max(errors.values()):.1e} (target 1e-10)")
-    print("    " + ", ".join(f"{kind} {error:.1e}" for kind, error in errors.items()))
+    told = ", ".join(f"{kind} {error:.1e}" for kind, error in errors.items())
+    print(f"  {data.name}, d = {d}: largest of all {max(errors.values()):.1e} (target 1e-10)\n    {told}")
     found = np.linalg.norm(np.asarray(theta) - removed - steps, axis=1) / np.linalg.norm(steps, axis=1)
     small = np.linalg.norm(steps[found.argmax()]) / np.linalg.norm(full)
     print(f"    the step θ* − θ*₋: median error {np.median(found):.1e}, largest {found.max():.1e} (at {small:.0e}‖θ*‖)")
@@ -154,11 +153,10 @@ def loo(repeats: int, ridge: float = 1.0) -> None:
         print("  scikit-learn is not installed: pip install 'homotopy[data]'")
     seconds: dict[str, float] = {}
     for name, job in jobs.items():
-        found = np.asarray(job())
-        seconds[name] = best_of(job, repeats if name in ours else 2)
+        found, seconds[name] = np.asarray(job()), best_of(job, repeats if name in ours else 2)
         error = np.linalg.norm(found - truth, axis=1).max()
-        slopes = refits.all(lambda i, w, found=found: refits.gradient(found[i], w))
-        stationary = (np.linalg.norm(slopes, axis=1) / refits.targets).max()
+        slopes = np.linalg.norm(refits.all(lambda i, w, found=found: refits.gradient(found[i], w)), axis=1)
+        stationary = (slopes / refits.targets).max()
         ratios = [f"{seconds[name] / seconds[k]:.1f}×" for k in ours if k in seconds]
         told = f"compile {compile_time(job, seconds[name]):.1f} s" if name in ours else "ratio " + ", ".join(ratios)
         print(f"  {name:28s} {seconds[name]:7.3f} s, ‖θ−θ_ref‖ {error:.0e}, ‖∇‖/target {stationary:.0e}   {told}")
@@ -181,7 +179,7 @@ def pydvl(repeats: int, damping: float = 0.01, count: int = 4) -> None:
             "‖M − M_exact‖_F/‖M_exact‖_F beside a dense NumPy solve"
         )
         lissa, arnoldi = endpoints.LiSSA(steps=1000, scale=1.05 * rates[-1]), endpoints.Arnoldi(rank=50)
-        solvers: dict[str, Any] = {"cholesky": "cholesky", "cg": "cg", "gmres": "gmres", "lissa": lissa, "arnoldi": arnoldi}
+        solvers: dict[str, Any] = dict(cholesky="cholesky", cg="cg", gmres="gmres", lissa=lissa, arnoldi=arnoldi)
         queries, seconds = Dataset(problem.data.x[:count], problem.data.y[:count]), {}
         options: Any = {"theta": theta, "hessian": kind, "damping": damping}
         for name, solver in ((solvers if kind == "exact" else {}) | {"ekfac": "ekfac"}).items():
@@ -209,10 +207,8 @@ def beside_pydvl(
     torch.set_num_threads(1)
     print("  beside " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("pyDVL", "torch", "numpy")))
     shift, classes = damping + float(problem.ridge) / problem.n, sum(problem.output_shape)
-    assert isinstance(problem.model, MLP)
-    width, n = problem.model.width, problem.n
-    layers = torch.nn.Linear(problem.data.features, width), torch.nn.Tanh(), torch.nn.Linear(width, classes or 1)
-    module = torch.nn.Sequential(*layers)
+    width, n, linear = problem.model.width, problem.n, torch.nn.Linear  # type: ignore[attr-defined]
+    module = torch.nn.Sequential(linear(problem.data.features, width), torch.nn.Tanh(), linear(width, classes or 1))
     torch.nn.utils.vector_to_parameters(torch.tensor(theta), module.parameters())  # the same order as θ
     x, y = torch.tensor(np.array(problem.data.x)), torch.tensor(np.array(problem.data.y))
     y = y.long() if classes else y[:, None]
@@ -230,8 +226,7 @@ def beside_pydvl(
         "cg": (peers.CgInfluence, tight),
         "cg, simultaneous": (peers.CgInfluence, tight | {"solve_simultaneously": True}),
         "lissa": (peers.LissaInfluence, series),
-        "arnoldi": (peers.ArnoldiInfluence, {"rank": 50}),
-        "arnoldi, Woodbury": (peers.ArnoldiInfluence, {"rank": 50, "use_woodbury": True}),
+        "arnoldi": (peers.ArnoldiInfluence, {"rank": 50, "use_woodbury": True}),
     }
     if classes:  # EkfacInfluence takes no loss, and (update_diagonal, hessian_regularization)
         models = {"ekfac": (peers.EkfacInfluence, False), "ekfac, updated": (peers.EkfacInfluence, True)}
@@ -250,8 +245,7 @@ def beside_pydvl(
             print(f"  pyDVL {name}: {type(failure).__name__}: {str(failure)[:200]}")
             continue
         error = np.linalg.norm(found - truth) / np.linalg.norm(truth)
-        key = name.split(",")[0].replace("direct", "cholesky")
-        ratio = seconds / ours[key]
+        ratio = seconds / ours[key := name.replace("direct", "cholesky").split(",")[0]]
         print(f"  pyDVL {name:20s} error {error:.1e} {seconds * 1e3:9.2f} ms   ratio to our {key} {ratio:.1f}×")
 
 
@@ -262,8 +256,7 @@ def memory(repeats: int, points: int = 32, features: int = 98) -> None:
     for width in (100, 1_000, 10_000):
         problem = Problem(MLP(width=width), data, delete=0)
         theta = problem.initial(0)
-        options: Any = {"theta": theta, "hessian": "gauss-newton", "damping": 0.1, "solver": "cg"}
-        job = partial(endpoints.influence, problem, **options)
+        job = partial(endpoints.influence, problem, theta=theta, hessian="gauss-newton", damping=0.1, solver="cg")
         found, own, peak = job(), 8.0 * problem.dim, peak_memory(job)
         working = endpoints.inverse_memory(problem, theta, "cg")["working"]
         seen = "not measured (needs Linux)" if peak is None else f"{peak / 1e6:6.1f} MB = {peak / own:4.1f} θ"

@@ -138,7 +138,7 @@ def test_minimum_time_is_the_least():
     result = search(case.problem, case.theta0, s=s, t1=20 * t1, family="bang-bang", goal="time", tolerance=tolerance)
     for factor, reached in ((1 + 1e-6, True), (1 - 1e-4, False)):
         value = search(case.problem, case.theta0, s=s, t1=result.arrival * factor, family="bang-bang", certify="none")
-        assert (np.sqrt(2 * value.energy) <= tolerance * (1 + 1e-9)) is reached
+        assert bool(np.sqrt(2 * value.energy) <= tolerance * (1 + 1e-9)) is reached
 
 
 def test_prices():
