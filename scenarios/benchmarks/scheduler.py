@@ -203,15 +203,15 @@ def bounds(quick: bool) -> None:
     invalid = dual = programs = unsettled = many = 0
     for seed in range(10_000, 10_000 + count):
         d = int(rng.choice([1, 2, 3, 5, 10], p=[0.2, 0.35, 0.25, 0.15, 0.05]))
-        shape = {"d": d, "n": d + int(rng.integers(2, 30)), "span": float(rng.choice([1, 2, 3]))}
-        here = opened(instance(seed, **shape))
+        n, span = d + int(rng.integers(2, 30)), float(rng.choice([1, 2, 3]))
+        here = opened(instance(seed, d, n, span))
         best = search_bang_bang(here)[0]
         size, base = float(here.begin @ here.begin), baseline(here)
         value = min(best.value, brute_force(here, 9, 1) if d <= 3 else np.inf)
         unsettled += best.residual > 1e-8 and value > 1e-10 * base
         if len(best.bang.switches) > 2 * d - 1 and value > 1e-20 * size:
             many += 1
-            print(f"  news: more than 2d − 1 switches at instance({seed}, **{shape}): {best}, E/E_b = {value / base:.1e}")
+            print(f"  news: more than 2d − 1 switches at instance({seed}, {d}, {n}, {span:g}): {best}, E/E_b = {value / base:.1e}")
         found = {"dual": dual_bound(here, here.ends(best.bang.first, best.bang.switches[None])[0])}
         dual += found["dual"] is not None
         if d <= 5 and (found["dual"] is None or seed % 4 == 0):
@@ -220,7 +220,7 @@ def bounds(quick: bool) -> None:
         for kind, bound in found.items():
             if bound is not None and bound > value:
                 invalid += 1
-                print(f"  INVALID {kind} bound at instance({seed}, **{shape}): {bound:.17g} > E = {value:.17g} "
+                print(f"  INVALID {kind} bound at instance({seed}, {d}, {n}, {span:g}): {bound:.17g} > E = {value:.17g} "
                       f"(E/‖z‖² = {value / size:.1e}, search {best})")  # fmt: skip
     print(f"  {dual} dual and {programs} value-function bounds: {invalid} invalid; {unsettled} searches with a Pontryagin "
           f"residual above 1e-8; {many} with more than 2d − 1 switches where E* > 0")  # fmt: skip
