@@ -109,9 +109,7 @@ class BangBangFlow:
         self._control = linear_control(problem, np.zeros(problem.dim), np.zeros(problem.dim))
         self._control.full.rest, self._control.keep.rest  # noqa: B018  (the decompositions)
 
-    def __call__(
-        self, theta0: Any, switches: Any, *, t1: float, first: int = 1
-    ) -> Float[np.ndarray, "rows dim"]:
+    def __call__(self, theta0: Any, switches: Any, *, t1: float, first: int = 1) -> Float[np.ndarray, "rows dim"]:
         """θ(T) for each row of `switches`."""
         switches = np.asarray(switches, dtype=float)
         theta0 = np.asarray(theta0, dtype=float)

@@ -25,7 +25,9 @@ def grid_bound(window: Window) -> tuple[float, float]:
     """(lower bound on E*, what the grid's own errors took from it). `RequestError` for more than two parameters."""
     dim = len(window.begin)
     if dim > 2:
-        raise RequestError(f"certify='hjb' needs at most 2 parameters, but this problem has {dim}; use 'value-function'")
+        raise RequestError(
+            f"certify='hjb' needs at most 2 parameters, but this problem has {dim}; use 'value-function'"
+        )
     control, points, steps = window.control, _POINTS[dim], _STEPS[dim]
     mu = 1.0 if control.metric is None else float(np.linalg.eigvalsh(control.metric)[-1])
     axis, spacing = np.linspace(-reach(window), reach(window), points, retstep=True)
@@ -48,7 +50,10 @@ def grid_bound(window: Window) -> tuple[float, float]:
         priced = [_interpolate(values, landed[e], axis, dim) + e * window.price * delta for e in (0, 1)]
         best = np.minimum(*priced)
         # V ≤ what ε = 0 reaches from here bounds the slope of V.
-        waited = mesh @ control.keep.propagator(step * delta).T + control.keep.flow(np.zeros(dim), np.array([step * delta]))[0]
+        waited = (
+            mesh @ control.keep.propagator(step * delta).T
+            + control.keep.flow(np.zeros(dim), np.array([step * delta]))[0]
+        )
         slope = np.sqrt(mu) * (np.sqrt(2 * control.energy(waited)) + np.sqrt(mu) * (apart + bent))
         values = np.maximum(best - fixed - slope * bent, 0.0)
         plain = np.minimum(*[_interpolate(plain, landed[e], axis, dim) + e * window.price * delta for e in (0, 1)])

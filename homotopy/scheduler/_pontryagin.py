@@ -109,9 +109,7 @@ def switching_function(
 
     Where σ < 0 more weight on the deleted points brings θ(T) nearer to θ*₋.
     """
-    _, thetas, costates = costate(
-        problem, schedule, theta0, t1=t1, ts=ts, target=target, rtol=rtol, atol=atol
-    )
+    _, thetas, costates = costate(problem, schedule, theta0, t1=t1, ts=ts, target=target, rtol=rtol, atol=atol)
     return -jnp.sum(costates * _deleted_gradients(problem, thetas), axis=1)
 
 

@@ -163,7 +163,9 @@ def _optimise(setting: Setting, goal: str, arcs: Arcs, steps: int) -> Arcs:
     def both(x):
         levels = arcs.levels.copy()
         levels[free] = x[count:]
-        value, (by_length, by_level) = _evaluate(setting, jnp.asarray(x[:count] * total), jnp.asarray(levels), goal, per_arc)
+        value, (by_length, by_level) = _evaluate(
+            setting, jnp.asarray(x[:count] * total), jnp.asarray(levels), goal, per_arc
+        )
         if not np.isfinite(value):
             return 1e10, np.zeros(len(x))
         gradient = np.concatenate([np.asarray(by_length) * total, np.asarray(by_level)[free]])

@@ -89,7 +89,9 @@ class SearchResult:
         """The result that `to_dict` (or `json.loads` of `to_json`) saved."""
         missing = [field.name for field in fields(cls) if field.name not in saved]
         if missing:
-            raise RequestError(f"a saved search result must have the entry {missing[0]!r}; was it written by to_dict()?")
+            raise RequestError(
+                f"a saved search result must have the entry {missing[0]!r}; was it written by to_dict()?"
+            )
         values = {field.name: saved[field.name] for field in fields(cls)}
         values["schedule"] = schedule_from_dict(saved["schedule"])
         values["certificate"] = Certificate(**saved["certificate"])

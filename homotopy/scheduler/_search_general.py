@@ -39,7 +39,9 @@ def general_search(
     switch_price: float, weight_price: float, how, per_point: bool, options: dict[str, Any],
 ) -> SearchResult:  # fmt: skip
     """`search` where no closed form applies; the arguments are those of `search`, checked."""
-    _refuse(switch_price > 0, "switch_price is for linear regression with family='step' or 'bang-bang', one common ε(t)")
+    _refuse(
+        switch_price > 0, "switch_price is for linear regression with family='step' or 'bang-bang', one common ε(t)"
+    )
     _refuse(per_point and family != "piecewise-constant", "per_point=True goes with family='piecewise-constant'")
     _refuse(not problem.least_squares and how not in ("auto", "none"),
             f"certify={how!r} is for linear regression; for this model use 'auto' (which says 'local') or 'none'")  # fmt: skip
@@ -189,10 +191,14 @@ def _certificate(problem, theta0, target, s, t1, goal, price, cost, how, per_poi
     if not problem.least_squares or how == "none":
         return local(cost)
     if per_point:
-        _refuse(how in ("dual", "value-function", "hjb"), "certificates are for one common ε(t); use certify='auto' here")
+        _refuse(
+            how in ("dual", "value-function", "hjb"), "certificates are for one common ε(t); use certify='auto' here"
+        )
         return local(cost)
     control = linear_control(problem, np.asarray(theta0), np.asarray(target), linear_metric(problem, goal))
-    _refuse(goal == "risk" and bool(control.keep.drive.any()), "goal='risk' needs the leave-one-out optimum as its target")
+    _refuse(
+        goal == "risk" and bool(control.keep.drive.any()), "goal='risk' needs the leave-one-out optimum as its target"
+    )
     return best_certificate(window(control, s, t1, price), cost, how)
 
 
@@ -204,8 +210,10 @@ def _spent(schedule: AbstractSchedule, s: float, t1: float) -> float:
     half = 0.5 * np.diff(edges)
     ts = 0.5 * (edges[1:] + edges[:-1])[:, None] + half[:, None] * nodes_
     values = np.asarray(schedule(ts.reshape(-1)))
-    return float(np.sum(half[:, None] * weights * values.reshape(ts.shape))) if values.ndim == 1 else float(
-        np.sum((half[:, None] * weights).reshape(-1) @ values)
+    return (
+        float(np.sum(half[:, None] * weights * values.reshape(ts.shape)))
+        if values.ndim == 1
+        else float(np.sum((half[:, None] * weights).reshape(-1) @ values))
     )
 
 

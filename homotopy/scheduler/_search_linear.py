@@ -34,16 +34,17 @@ def step_jumps(result: SearchResult) -> int:
     return int(result.structure[-1].kind == "off")
 
 
-def bang_bang_result(
-    window: Window, how: str, notes: tuple[str, ...], switch_price: float = 0.0
-) -> SearchResult:
+def bang_bang_result(window: Window, how: str, notes: tuple[str, ...], switch_price: float = 0.0) -> SearchResult:
     """The best bang-bang schedule."""
     found = search_bang_bang(window, switch_price)
     best = found[0]
     single = window.control.single is not None
     dim = len(window.begin)
     if len(best.bang.switches) > 2 * dim - 1 and single and not is_reached(window, best.value):
-        notes = (*notes, f"news: {len(best.bang.switches)} switches exceed the bound 2d − 1 = {2 * dim - 1}; keep this instance")
+        notes = (
+            *notes,
+            f"news: {len(best.bang.switches)} switches exceed the bound 2d − 1 = {2 * dim - 1}; keep this instance",
+        )
     if not single or window.price:
         why = "a price on ∫ε" if single else "several deleted points or outputs"
         notes = (*notes, f"{why}: arcs with ε strictly between 0 and 1 may be better than any bang-bang schedule; "
@@ -93,10 +94,7 @@ def _closed(switches: Vector, first: int, t1: float) -> Vector:
 def arcs_of(window: Window, bang: Bang) -> tuple[Arc, ...]:
     """The arcs of `bang` on [0, T]."""
     edges = np.concatenate([[window.s], bang.switches, [window.t1]]).tolist()
-    arcs = [
-        Arc(a, b, "on" if (bang.first + k) % 2 else "off")
-        for k, (a, b) in enumerate(pairwise(edges))
-    ]
+    arcs = [Arc(a, b, "on" if (bang.first + k) % 2 else "off") for k, (a, b) in enumerate(pairwise(edges))]
     if window.s > 0:
         arcs = [Arc(0.0, arcs[0].end, "on"), *arcs[1:]] if bang.first else [Arc(0.0, window.s, "on"), *arcs]
     return tuple(arcs)

@@ -171,11 +171,11 @@ def _square(basis: _Basis, count: int, weight: list[tuple[int, float]]) -> list[
             columns.append(column)
             values.append(sign * value * basis.factor[row])
     return [
-        sparse.csc_matrix((values, (rows, columns)), shape=(basis.count, gram.count)) for rows, columns, values in entries
+        sparse.csc_matrix((values, (rows, columns)), shape=(basis.count, gram.count))
+        for rows, columns, values in entries
     ]
 
 
 def _clip(matrix: Vector) -> Vector:
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.maximum(values, 0.0)) @ vectors.T
-

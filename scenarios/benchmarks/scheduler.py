@@ -68,7 +68,9 @@ def casadi() -> Any:
     return module
 
 
-def shooting(ca: Any, field: Any, start: np.ndarray, target: np.ndarray, length: float, pieces: int, guesses: list) -> float:
+def shooting(
+    ca: Any, field: Any, start: np.ndarray, target: np.ndarray, length: float, pieces: int, guesses: list
+) -> float:
     """The least E of direct multiple shooting, RK4 with four steps on each of `pieces` levels, from every guess."""
     dim = len(start)
     z, e = ca.SX.sym("z", dim), ca.SX.sym("e")
@@ -211,7 +213,9 @@ def bounds(quick: bool) -> None:
         unsettled += best.residual > 1e-8 and value > 1e-10 * base
         if len(best.bang.switches) > 2 * d - 1 and value > 1e-20 * size:
             many += 1
-            print(f"  news: more than 2d − 1 switches at instance({seed}, {d}, {n}, {span:g}): {best}, E/E_b = {value / base:.1e}")
+            print(
+                f"  news: over 2d − 1 switches: instance({seed}, {d}, {n}, {span:g}): {best}, E/E_b = {value / base:.1e}"
+            )
         found = {"dual": dual_bound(here, here.ends(best.bang.first, best.bang.switches[None])[0])}
         dual += found["dual"] is not None
         if d <= 5 and (found["dual"] is None or seed % 4 == 0):

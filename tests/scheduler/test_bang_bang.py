@@ -115,7 +115,9 @@ def test_the_schedule_is_admissible_and_has_the_energy():
         result = search(case.problem, case.theta0, s=s, t1=t1, family="bang-bang", certify="none")
         assert float(result.schedule(0.5 * s)) == 1.0
         assert float(result.schedule(1.01 * t1)) == 0.0
-        assert float(energy(case.problem, result.schedule, case.theta0, t1=t1)) == pytest.approx(result.energy, rel=1e-9)
+        assert float(energy(case.problem, result.schedule, case.theta0, t1=t1)) == pytest.approx(
+            result.energy, rel=1e-9
+        )
     case, _, t1 = instance(1, 2)
     result = search(case.problem, -case.theta0, s=0.0, t1=t1, family="bang-bang", certify="none")
     assert float(energy(case.problem, result.schedule, -case.theta0, t1=t1)) == pytest.approx(result.energy, rel=1e-9)

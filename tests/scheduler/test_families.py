@@ -34,7 +34,9 @@ def test_families_of_linear_regression(family):
     if family != "greedy":
         # The baseline is a limit of each family; decays start at 1 and end after 1e-3 (T − s) at the earliest.
         assert result.energy <= result.baseline_energy * (1 + 1e-6)
-        assert float(energy(case.problem, result.schedule, case.theta0, t1=t1)) == pytest.approx(result.energy, rel=1e-6)
+        assert float(energy(case.problem, result.schedule, case.theta0, t1=t1)) == pytest.approx(
+            result.energy, rel=1e-6
+        )
     if family == "piecewise-constant":
         assert result.energy == pytest.approx(best.energy, rel=1e-8)
         assert [arc.kind for arc in result.structure] == ["on", "off"]
