@@ -98,7 +98,7 @@ def _search(window: Window) -> list[Local]:
 
 def is_reached(window: Window, value: float) -> bool:
     """Whether an unpriced objective is 0 up to rounding."""
-    return window.price == 0 and value <= REACHED * float(window.begin @ window.begin)
+    return bool(window.price == 0 and value <= REACHED * float(window.begin @ window.begin))
 
 
 def _starts(window: Window) -> list[Bang]:

@@ -24,6 +24,7 @@ class SearchTable:
     """One bang-bang search per row: `deletes` (m,), `energies` E (m,), `baseline_energies` E(1_[0,s]) (m,).
 
     `lower_bounds` ≤ E* (m,) from the convex dual; where it does not apply the bound is 0 and `certified` (m,) is False.
+    `reached` (m,) says where θ*₋ is reached exactly (E = 0 up to rounding), which certifies itself.
     `switches` counts the jumps of ε in (s, T), `residuals` are Pontryagin's; `schedule(row)` is the schedule itself.
     """
 
@@ -32,6 +33,7 @@ class SearchTable:
     baseline_energies: Vector
     lower_bounds: Vector
     certified: np.ndarray
+    reached: np.ndarray
     switches: np.ndarray
     residuals: Vector
     _windows: tuple[Window, ...]
@@ -80,6 +82,7 @@ def search_all(
     certified = bounds > -np.inf
     return SearchTable(
         points, energies, baselines, np.where(certified, np.maximum(bounds, 0.0), 0.0), certified,
+        np.array([is_reached(here, float(value)) for here, value in zip(windows, energies, strict=True)]),
         np.array([len(bang.switches) for bang in bangs]), residuals, windows, bangs,
     )  # fmt: skip
 

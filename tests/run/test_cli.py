@@ -20,7 +20,7 @@ def _one_line(err):
     ("args", "says"),
     [
         (["lst"], "did you mean `list`"),
-        (["--foo"], "unknown option `--foo`; there are list, run, doctor"),
+        (["--foo"], "unknown option `--foo`; there are list, run, search"),
         (["list", "more"], "unexpected argument `more`"),
         (["doctor", "--deep"], "unknown setting `--deep`; there are none"),
         (["run"], "name the scenario first"),
