@@ -351,22 +351,30 @@ def _comparisons(data: xr.Dataset, case: str) -> list[tuple[str, str]]:
 
 def _summary(data: xr.Dataset, settings: Settings) -> str:
     lines = [
-        f"predicted against actual change of the {_AXIS[settings.measure]} (+ = removing increases the loss); slope, "
-        f"Pearson r, Spearman ρ with {settings.level:.0%} intervals, {settings.sets} sets each"
+        f"rank correlation (Spearman, {settings.level:.0%} interval, {settings.sets} sets each) of the predicted with the "
+        f"actual change of the {_AXIS[settings.measure]}; slopes and Pearson are in the figures, every change in data.nc"
     ]
     for case in data["case"].values:
-        sizes = [0.0, float(data["size"].values[-1])] if settings.shares else [0.0]
-        for size in sizes:
+        for size in [0.0, float(data["size"].values[-1])] if settings.shares else [0.0]:
             lines.append(f"{case}, {_size_name(data, case, size)}")
-            for predictor, truth in _comparisons(data, case):
-                value, low, high = _statistics(data, case, size, predictor, truth, settings)
-                numbers = ", ".join(
-                    f"{name} {value[k]:.3f} [{low[k]:.3f}, {high[k]:.3f}]" for k, name in enumerate(STATISTICS)
+            for truth in TRUTHS:
+                ranks = {
+                    predictor: _statistics(data, case, size, predictor, truth, settings)[:, STATISTICS.index("Spearman")]
+                    for predictor, against in _comparisons(data, case)
+                    if against == truth
+                }
+                told = (
+                    f"{predictor} {value:.3f} [{low:.2f}, {high:.2f}]" if np.isfinite(value) else f"{predictor} none"
+                    for predictor, (value, low, high) in ranks.items()
                 )
-                lines.append(f"  {predictor} vs {_TRUTH_NAMES[truth]}: {numbers}")
-                missing = int(np.isnan(data["predicted"].sel(case=case, size=size, predictor=predictor)[:, 0]).sum())
-                if missing:
-                    lines[-1] += f"; {missing} sets have no {predictor}: an indefinite Hessian, or a fold of the path"
+                lines.append(f"  {_TRUTH_NAMES[truth]}: {', '.join(told)}")
+            missing = {
+                p: int(np.isnan(data["predicted"].sel(case=case, size=size, predictor=p)[:, 0]).sum())
+                for p, _ in _comparisons(data, case)
+            }
+            if any(missing.values()):
+                told = (f"{count} sets without {p}" for p, count in missing.items() if count)
+                lines.append(f"  {', '.join(told)}: an indefinite Hessian, or a fold of the path")
     failed = {t: k for t, k in _failures(data["converged"].values).items() if k}
     if failed:
         lines.append("left out, NOT converged: " + ", ".join(f"{_TRUTH_NAMES[t]} {k}" for t, k in failed.items()))
@@ -425,8 +433,15 @@ def _scatter(ax: Axes, data: xr.Dataset, case: str, predictor: str, truths: list
         place = 0.95 - 0.1 * TRUTHS.index(truth)
         style: dict[str, Any] = {"color": _COLORS[truth], "fontsize": 9, "va": "top", "transform": ax.transAxes}
         ax.text(0.04, place, f"{truth} r {value[1]:.3f}", **style)
-    low, high = (function([function(np.stack(pair)) for pair in seen]) for function in (np.nanmin, np.nanmax))
+    # The actual changes set the scale: one wild prediction must not make all the others one dot.
+    actual = np.concatenate([pair[1] for pair in seen])
+    centre, reach = 0.5 * (np.nanmax(actual) + np.nanmin(actual)), 1.5 * (np.nanmax(actual) - np.nanmin(actual))
+    both = np.concatenate([np.clip(np.concatenate(pair), centre - reach, centre + reach) for pair in seen])
+    low, high = np.nanmin(both), np.nanmax(both)
     margin = 0.08 * (high - low) or 1.0
+    outside = int(np.sum(np.abs(np.concatenate([pair[0] for pair in seen[:1]]) - centre) > reach))
+    if outside:
+        ax.text(0.97, 0.04, f"{outside} outside", ha="right", fontsize=8, color=MUTED, transform=ax.transAxes)
     ax.plot([low, high], [low, high], "--", color=MUTED, lw=1.0, zorder=0)
     ax.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
     ax.ticklabel_format(style="sci", scilimits=(-2, 3))
@@ -480,8 +495,9 @@ def _draw_groups(data: xr.Dataset, settings: Settings) -> Figure:
     )
     styles = dict(zip(PREDICTORS, zip(SERIES, "osD^vPX", strict=True), strict=True))
     for column, case in enumerate(cases):
-        sizes = data["size"].values
-        shares = 100 * data["points"].sel(case=case).values / int(data["training_points"].sel(case=case))
+        # A share that amounts to one point is the single point again.
+        sizes = [size for size in data["size"].values if size == 0 or int(data["points"].sel(case=case, size=size)) > 1]
+        shares = 100 * data["points"].sel(case=case, size=sizes).values / int(data["training_points"].sel(case=case))
         for p, predictor in enumerate(dict.fromkeys(p for p, _ in _comparisons(data, case))):
             found = np.stack([_statistics(data, case, size, predictor, "cold", settings) for size in sizes])
             color, marker = styles[predictor]

@@ -86,7 +86,8 @@ def _diffrax_costate(problem, mirrored, theta, p1, times, t1, solver, rtol, atol
     def velocity(epsilon, state):
         # The state carries its own clock, since θ is known as a function of time.
         p, t = state[:-1], state[-1]
-        return jnp.append(-problem.hvp(theta(t1 - t), p, epsilon), 1.0)
+        # Rounding may carry the clock past T, where the solver's interpolation of θ gives NaN.
+        return jnp.append(-problem.hvp(theta(jnp.clip(t1 - t, 0.0, t1)), p, epsilon), 1.0)
 
     saved, _, result, _, _ = integrate(
         velocity, mirrored, jnp.append(p1, 0.0), times, t1, solver=solver, rtol=rtol, atol=atol, max_steps=MAX_STEPS

@@ -18,7 +18,7 @@ import numpy as np
 import scipy.linalg
 import scipy.optimize
 
-from homotopy import MLP, Dataset, LinearRegression, Problem, Step, datasets, energy, search, simulate
+from homotopy import MLP, Problem, Step, datasets, energy, search, simulate
 from homotopy.scheduler import BangBangFlow, search_all
 from homotopy.scheduler._bang_bang import search_bang_bang
 from homotopy.scheduler._dual import dual_bound
@@ -26,18 +26,7 @@ from homotopy.scheduler._linear import linear_control
 from homotopy.scheduler._switching import Bang, Window, window
 from homotopy.scheduler._value_function import value_function_bound
 
-Instance = tuple[Problem, np.ndarray, float, float]
-
-
-def instance(seed: int, d: int, n: int, span: float = 2.0) -> Instance:
-    """A random problem, θ₀, s and T."""
-    rng = np.random.default_rng(seed)
-    q = np.linalg.qr(rng.standard_normal((d, d)))[0]
-    x = rng.standard_normal((n, d)) * np.sqrt(np.geomspace(1, 0.1, d)) @ q.T
-    y = x @ rng.standard_normal(d) + 0.5 * rng.standard_normal(n)
-    problem = Problem(LinearRegression(), Dataset(x, y), delete=int(rng.integers(n)))
-    t1 = span / float(np.linalg.eigvalsh(x.T @ x)[0])
-    return problem, rng.standard_normal(d), 0.2 * t1, t1
+from .._instances import Instance, random_instance
 
 
 def opened(given: Instance) -> Window:
@@ -119,7 +108,7 @@ def single(quick: bool) -> None:
     ca = casadi()
     for d in (2, 10):
         seeds = range(5 if quick else 20)
-        given = [instance(seed, d, n=200 if seed % 2 else 20 + d) for seed in seeds]
+        given = [random_instance(seed, d, n=200 if seed % 2 else 20 + d) for seed in seeds]
         ours, times, dual, proven = [], [], [], 0
         for problem, theta0, s, t1 in (given[0], *given):
             options: dict[str, Any] = {"s": s, "t1": t1, "family": "bang-bang"}
@@ -154,7 +143,7 @@ def single(quick: bool) -> None:
 
 def batch(quick: bool) -> None:
     print("\nbatch: all deleted points of a 200 × 10 problem; 256 bang-bang trajectories")
-    problem, theta0, s, t1 = instance(0, 10, n=200)
+    problem, theta0, s, t1 = random_instance(0, 10, n=200)
     points = np.arange(40 if quick else 200)
     for certify in (False, True):
         table, seconds = timed(search_all, problem, theta0, s=s, t1=t1, deletes=points, certify=certify)
@@ -182,7 +171,7 @@ def certificate(quick: bool) -> None:
     for d in (1, 2, 5, 10):
         gaps, ratios, seconds = [], [], []
         for seed in range(30 if quick else 200):
-            here = opened(instance(seed, d, n=max(20, 3 * d)))
+            here = opened(random_instance(seed, d, n=max(20, 3 * d)))
             best = search_bang_bang(here)[0]
             if best.value <= 1e-6 * baseline(here):
                 continue
@@ -206,7 +195,7 @@ def bounds(quick: bool) -> None:
     for seed in range(10_000, 10_000 + count):
         d = int(rng.choice([1, 2, 3, 5, 10], p=[0.2, 0.35, 0.25, 0.15, 0.05]))
         n, span = d + int(rng.integers(2, 30)), float(rng.choice([1, 2, 3]))
-        here = opened(instance(seed, d, n, span))
+        here = opened(random_instance(seed, d, n, span))
         best = search_bang_bang(here)[0]
         size, base = float(here.begin @ here.begin), baseline(here)
         value = min(best.value, brute_force(here, 9, 1) if d <= 3 else np.inf)
@@ -214,7 +203,7 @@ def bounds(quick: bool) -> None:
         if len(best.bang.switches) > 2 * d - 1 and value > 1e-20 * size:
             many += 1
             print(
-                f"  news: over 2d − 1 switches: instance({seed}, {d}, {n}, {span:g}): {best}, E/E_b = {value / base:.1e}"
+                f"  news: over 2d − 1 switches: random_instance({seed}, {d}, {n}, {span:g}): {best}, E/E_b = {value / base:.1e}"
             )
         found = {"dual": dual_bound(here, here.ends(best.bang.first, best.bang.switches[None])[0])}
         dual += found["dual"] is not None
@@ -224,7 +213,7 @@ def bounds(quick: bool) -> None:
         for kind, bound in found.items():
             if bound is not None and bound > value:
                 invalid += 1
-                print(f"  INVALID {kind} bound at instance({seed}, {d}, {n}, {span:g}): {bound:.17g} > E = {value:.17g} "
+                print(f"  INVALID {kind} bound at random_instance({seed}, {d}, {n}, {span:g}): {bound:.17g} > E = {value:.17g} "
                       f"(E/‖z‖² = {value / size:.1e}, search {best})")  # fmt: skip
     print(f"  {dual} dual and {programs} value-function bounds: {invalid} invalid; {unsettled} searches with a Pontryagin "
           f"residual above 1e-8; {many} with more than 2d − 1 switches where E* > 0")  # fmt: skip
@@ -252,7 +241,7 @@ def brute_force(here: Window, points: int = 25, polished: int = 3) -> float:
 def brute(quick: bool) -> None:
     count, worst = (20 if quick else 200), -np.inf
     for seed in range(count):
-        here = opened(instance(500 + seed, 1 + seed % 5, n=20))
+        here = opened(random_instance(500 + seed, 1 + seed % 5, n=20))
         worst = max(worst, (search_bang_bang(here)[0].value - brute_force(here)) / baseline(here))
     print(f"\nbrute: {count} instances, d = 1…5: E(search) − E(grid, polished) ≤ {worst:.1e} E_b")
 

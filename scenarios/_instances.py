@@ -1,0 +1,36 @@
+"""Random linear problems that several scenarios and benchmarks share: same seed, same instance."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from homotopy import Dataset, LinearRegression, Problem
+
+CONDITION = 10.0  # of the covariance of the rows
+NOISE = 0.5
+TRAINED = 0.2  # s/T: the share of the horizon that is training on everything
+
+
+class Instance(NamedTuple):
+    """A problem with one deleted point, θ₀, and the window [s, T] = [0.2 T, span/λ_min(XᵀX)]."""
+
+    problem: Problem
+    theta0: np.ndarray
+    s: float
+    t1: float
+
+
+def random_instance(seed: int, d: int, n: int, span: float = 2.0, *, deleted: str = "random") -> Instance:
+    """n rows in R^d with covariance condition 10, noise 0.5, θ₀ ~ N(0, I); `deleted` is a random row, or the row of
+    largest leverage ("high-leverage")."""
+    rng = np.random.default_rng(seed)
+    q = np.linalg.qr(rng.standard_normal((d, d)))[0]
+    x = rng.standard_normal((n, d)) * np.sqrt(np.geomspace(1, 1 / CONDITION, d)) @ q.T
+    y = x @ rng.standard_normal(d) + NOISE * rng.standard_normal(n)
+    row = int(rng.integers(n))
+    if deleted == "high-leverage":
+        row = int(np.argmax(np.sum(np.linalg.qr(x)[0] ** 2, axis=1)))
+    t1 = span / float(np.linalg.eigvalsh(x.T @ x)[0])
+    return Instance(
+        Problem(LinearRegression(), Dataset(x, y), delete=row), rng.standard_normal(d), TRAINED * t1, t1
+    )
