@@ -41,6 +41,18 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
         "energy", "search", "search_all", "switching_function", "costate", "pontryagin_residual",
         "SearchResult", "SearchTable", "Certificate", "Arc", "BangBangFlow", "PointSchedules",
     ),
+    "unlearning": (
+        "descend_to_delete", "rewind_to_delete", "optimal_schedule", "langevin", "certified_removal",
+        "delete_in_sequence", "rewind", "coupled_descent", "mini_batches", "Unlearned", "Deletions", "Rewound",
+        "CertifiedRemoval", "descent_to_delete_sigma", "rewind_to_delete_sensitivity", "coupled_sensitivity",
+        "gaussian_sigma", "gaussian_delta", "analytic_gaussian_sigma", "renyi_to_epsilon", "epsilon_to_renyi",
+        "langevin_renyi", "langevin_temperature", "Guarantee", "Constants", "estimate_constants", "solve_weighted",
+        "infinitesimal_jackknife", "newton_removal", "gradient_ascent", "gradient_difference", "fine_tune", "retrain",
+        "sisa", "SISA", "soft_weights", "hard_removal", "weight_influences", "smallest_weights", "SoftWeights",
+        "AbstractMetric", "Utility", "DemographicParity", "EqualOpportunity", "AdversarialLoss", "accuracy",
+        "base_rate", "measure", "Measures", "tug_of_war", "relearn_time", "membership_inference", "attack_features",
+        "MembershipInference",
+    ),
 }  # fmt: skip
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 

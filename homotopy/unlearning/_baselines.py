@@ -1,0 +1,128 @@
+"""What unlearning is measured against: one-shot corrections, ascent, fine-tuning, and retraining.
+
+All of them start from the trained model but `retrain`, and all are weights of the same risk: −1 and less on the deleted
+points is ascent, 0 is fine-tuning, one Euler or Newton step from weight 1 to 0 is the jackknife or Newton's correction.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._errors import RequestError, WorkError
+from ..endpoints import influence, newton_estimate
+from ..flow import Constant
+from ..problem import Problem
+from . import _checks
+from ._checks import Number, Whole
+from ._result import Unlearned
+from ._sgd import PointWeights, as_radius, deletion_mask, mini_batches, run
+
+
+def infinitesimal_jackknife(problem: Problem, trained: Any, **options: Any) -> Unlearned:
+    """θ* + H⁻¹ g_J: one Euler step of the path θ(ε) from 1 to 0. `options` go to `influence` (damping, hessian, …)."""
+    return _one_shot("infinitesimal jackknife", problem, trained, lambda: influence(problem, theta=trained, **options).estimate)
+
+
+def newton_removal(
+    problem: Problem, trained: Any, *, hessian: str = "exact", damping: Number = 0.0
+) -> Unlearned:
+    """θ − (H₋ + nλI)⁻¹ ∇R⁻(θ): one Newton step on R⁻, exact for a quadratic risk (λ = `damping` = 0).
+
+    "exact" is `newton_estimate` (and warns and raises as it does); "gauss-newton" replaces H₋ by G₋, which with damping
+    is positive definite wherever a network stands.
+    """
+    if hessian not in ("exact", "gauss-newton"):
+        raise RequestError(f"hessian must be exact or gauss-newton, but is {hessian!r}")
+    if hessian == "exact":
+        return _one_shot(
+            "Newton step", problem, trained, lambda: newton_estimate(problem, theta=trained, damping=damping).theta
+        )
+    shift = jnp.asarray(_checks.number(damping, "damping", above=0.0))
+    return _one_shot("Gauss–Newton step", problem, trained, lambda: _gauss_newton_step(problem, trained, shift))
+
+
+@eqx.filter_jit
+def _gauss_newton_step(problem: Problem, theta: Array, damping: Array) -> Array:
+    matrix = problem.gauss_newton(theta, 0.0) + problem.n * damping * jnp.eye(problem.dim)
+    return theta - jnp.linalg.solve(matrix, problem.gradient(theta, 0.0))
+
+
+def gradient_ascent(problem: Problem, trained: Any, *, step: Number, steps: Whole, **options: Any) -> Unlearned:
+    """θ ← θ + η∇ℓ_J(θ): forget by climbing the deleted points' loss; the others are not looked at, nor is the ridge.
+
+    Costs |J|/n of a gradient a step. Nothing stops it: it is to be stopped early.
+    """
+    share = len(problem.delete) / problem.n
+    weights = -deletion_mask(problem)
+    return _descend("gradient ascent", problem, trained, weights, step, steps, cost=share, ridge=0.0, **options)
+
+
+def gradient_difference(
+    problem: Problem, trained: Any, *, step: Number, steps: Whole, ascent: Number = 1.0, **options: Any
+) -> Unlearned:
+    """θ ← θ − η(∇R⁻(θ) − a∇ℓ_J(θ)): descend on what stays and climb on what goes, ε ≡ −a with a = `ascent` ≥ 0."""
+    climb = _checks.number(ascent, "ascent", least=0.0)
+    weights = 1.0 - (1.0 + climb) * deletion_mask(problem)
+    return _descend(f"gradient difference (ε = −{climb:g})", problem, trained, weights, step, steps, **options)
+
+
+def fine_tune(problem: Problem, trained: Any, *, step: Number, steps: Whole, **options: Any) -> Unlearned:
+    """θ ← θ − η∇R⁻(θ) from the trained model: D2D without its theory."""
+    return _descend("fine-tuning", problem, trained, 1.0 - deletion_mask(problem), step, steps, **options)
+
+
+def retrain(problem: Problem, theta0: Any, *, step: Number, steps: Whole, trained: Any = None, **options: Any) -> Unlearned:
+    """ε ≡ 0 from θ₀: what unlearning imitates. `trained` is only kept beside it (θ₀ if not given)."""
+    weights = 1.0 - deletion_mask(problem)
+    return _descend("retraining", problem, theta0, weights, step, steps, beside=trained, **options)
+
+
+def _one_shot(name: str, problem: Problem, trained: Any, job: Callable[[], Array]) -> Unlearned:
+    before = problem.check_theta(trained, "trained")
+    began = time.perf_counter()
+    theta = jax.block_until_ready(job())
+    seconds = time.perf_counter() - began
+    share = len(problem.delete) / problem.n
+    return Unlearned(name, theta, before, before, share, seconds, hessian_evaluations=1.0)
+
+
+def _descend(
+    name: str,
+    problem: Problem,
+    start: Any,
+    weights: Float[Array, " n"],
+    step: Number,
+    steps: Whole,
+    *,
+    batch_size: Whole | None = None,
+    radius: Number | None = None,
+    key: Whole = 0,
+    cost: Number = 1.0,
+    ridge: Number | None = None,
+    beside: Any = None,
+) -> Unlearned:
+    theta0 = problem.check_theta(start, "start")
+    eta, count = _checks.number(step, "step", above=0.0), _checks.whole(steps, "steps", 1)
+    limit = as_radius(radius, theta0)
+    rows = None
+    if batch_size is not None:
+        rows = mini_batches(key, problem.n, count, _checks.whole(batch_size, "batch_size", 1))
+        cost = batch_size / problem.n
+    bare = problem if ridge is None else eqx.tree_at(lambda p: p.ridge, problem, jnp.asarray(ridge))
+    began = time.perf_counter()
+    theta, _ = run(bare, theta0, PointWeights(weights), jnp.asarray(eta), jnp.arange(count), rows, limit, None, None, False)
+    if not bool(jnp.isfinite(theta).all()):
+        raise WorkError(f"{name} diverged: take fewer steps than {count} or a smaller step than {eta:g}")
+    seconds = time.perf_counter() - began
+    # Ascent leaves the other points out, so that no ε(t) of the deleted ones describes it.
+    schedule = None if ridge is not None else Constant(weights[problem.delete[0]], unrestricted=True)
+    trained = theta0 if beside is None else problem.check_theta(beside, "trained")
+    return Unlearned(
+        name, theta, trained, theta0, count * cost, seconds,
+        schedule=schedule, unlearn_from=0.0 if schedule is not None else None, t1=eta * count,
+    )  # fmt: skip

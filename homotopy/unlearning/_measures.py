@@ -1,0 +1,109 @@
+"""How well was it forgotten, and at what price: distances, accuracies, tug of war, relearning."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._errors import RequestError
+from ..problem import Dataset, Problem
+from . import _checks
+from ._checks import Number, Whole
+from ._metrics import score
+
+
+@dataclass(frozen=True)
+class Measures:
+    """A model beside the retrained one.
+
+    `distance` = ‖θ − θ_retrain‖; `function_distance` the root mean square over the test points of ‖f(θ) − f(θ_retrain)‖;
+    losses are means per point, accuracies shares of right decisions (NaN for regression); `tug_of_war` = Π over forget,
+    retain and test of (1 − |accuracy − that of retraining|): 1 is a model that cannot be told from the retrained one.
+    """
+
+    distance: float
+    function_distance: float
+    forget_accuracy: float
+    retain_accuracy: float
+    test_accuracy: float
+    forget_loss: float
+    retain_loss: float
+    test_loss: float
+    tug_of_war: float
+
+    def __str__(self) -> str:
+        return (
+            f"distance {self.distance:.4g} (function {self.function_distance:.4g}), accuracy forget / retain / test "
+            f"{self.forget_accuracy:.3f} / {self.retain_accuracy:.3f} / {self.test_accuracy:.3f}, "
+            f"tug of war {self.tug_of_war:.3f}"
+        )
+
+
+def measure(problem: Problem, theta: Any, retrained: Any, test: Dataset) -> Measures:
+    """All measures of θ beside the model `retrained` without the points; `test` points were never trained on."""
+    here, there = problem.check_theta(theta, "theta"), problem.check_theta(retrained, "retrained")
+    if test.features != problem.data.features:
+        raise RequestError(f"test must have {problem.data.features} features, but has {test.features}")
+    mine, theirs = _scores(problem, here, test), _scores(problem, there, test)
+    numbers = [float(value) for value in mine[:6]]
+    forget, retain, tested = numbers[:3]
+    gaps = np.abs(np.array(numbers[:3]) - np.array([float(value) for value in theirs[:3]]))
+    apart = jnp.asarray(mine[6] - theirs[6]).reshape(test.n, -1)
+    return Measures(
+        float(jnp.linalg.norm(here - there)), float(jnp.sqrt(jnp.mean(jnp.sum(apart**2, axis=1)))),
+        forget, retain, tested, numbers[3], numbers[4], numbers[5], float(np.prod(1.0 - gaps)),
+    )  # fmt: skip
+
+
+def tug_of_war(accuracies: Any, retrained: Any) -> float:
+    """Π (1 − |accuracy − that of retraining|) over forget, retain and test sets (Zhao et al. 2024, arXiv 2406.01257)."""
+    mine, theirs = np.asarray(accuracies, dtype=float), np.asarray(retrained, dtype=float)
+    if mine.shape != theirs.shape or mine.ndim != 1:
+        raise RequestError(f"accuracies and retrained must have the same length, but have {mine.shape} and {theirs.shape}")
+    return float(np.prod(1.0 - np.abs(mine - theirs)))
+
+
+def relearn_time(problem: Problem, theta: Any, *, step: Number, level: Number, most: Whole = 1000) -> int:
+    """How many steps of descent on everything bring the mean forget loss down to `level`; `most` if none of them does.
+
+    Fewer than for the retrained model means that something was remembered.
+    """
+    here = problem.check_theta(theta, "theta")
+    eta, goal = _checks.number(step, "step", above=0.0), _checks.number(level, "level")
+    limit = _checks.whole(most, "most", 1)
+    return int(_relearn(problem, here, jnp.asarray(eta), jnp.asarray(goal), jnp.asarray(limit)))
+
+
+@eqx.filter_jit
+def _relearn(problem: Problem, theta: Array, step: Array, level: Array, most: Array) -> Array:
+    def unfinished(state):
+        theta, count = state
+        return (problem.deleted_loss(theta) / problem.delete.shape[0] > level) & (count < most)
+
+    def advance(state):
+        theta, count = state
+        return theta - step * problem.gradient(theta, 1.0), count + 1
+
+    return jax.lax.while_loop(unfinished, advance, (theta, jnp.asarray(0)))[1]
+
+
+@eqx.filter_jit
+def _scores(problem: Problem, theta: Float[Array, " dim"], test: Dataset):
+    def losses(predictions, y):
+        return jax.vmap(problem.loss.value)(predictions, y)
+
+    gone = problem.delete
+    forget_y, everyone = problem.data.y[gone], problem.predict(theta)
+    forget, tested = everyone[gone], problem.predict(theta, test.x)
+    kept = jnp.ones(problem.n).at[gone].set(0.0)
+    rest = jnp.sum(kept)
+    right = jax.vmap(lambda p, y: score(problem, p[None], y[None]))(everyone, problem.data.y)
+    return (
+        score(problem, forget, forget_y), jnp.dot(kept, right) / rest, score(problem, tested, test.y),
+        jnp.mean(losses(forget, forget_y)), jnp.dot(kept, losses(everyone, problem.data.y)) / rest,
+        jnp.mean(losses(tested, test.y)), tested,
+    )  # fmt: skip

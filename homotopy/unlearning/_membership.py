@@ -1,0 +1,105 @@
+"""Membership inference: can an attacker tell points that were trained on from points that were not?
+
+The attack is a logistic regression on what a model says of a point (its loss and its logits), fitted and judged by
+repeated stratified cross-validation. An AUROC of ½ means that nothing was learnt; an attack is only worth reporting if it
+succeeds on a model that over-fitted and did not unlearn (`detects`).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from .._errors import RequestError
+from ..problem import Dataset, Problem
+from . import _checks
+from ._checks import Whole
+
+
+@dataclass(frozen=True)
+class MembershipInference:
+    """The attack's AUROC with its 95 % interval (bootstrap over points of the out-of-fold scores)."""
+
+    auroc: float
+    low: float
+    high: float
+    members: int
+    others: int
+
+    @property
+    def detects(self) -> bool:
+        """Whether the interval lies above ½."""
+        return self.low > 0.5
+
+    def __str__(self) -> str:
+        verdict = "tells members apart" if self.detects else "cannot tell members apart"
+        return f"attack {verdict}: AUROC {self.auroc:.3f} ({self.low:.3f} to {self.high:.3f}), {self.members} members"
+
+
+def attack_features(problem: Problem, theta: Any, data: Dataset) -> Float[np.ndarray, "m features"]:
+    """What the attacker sees of each point: the loss, the logit of the label, and the logits sorted from the largest."""
+    predictions = problem.predict(problem.check_theta(theta, "theta"), data.x)
+    losses = jax.vmap(problem.loss.value)(predictions, data.y)
+    if predictions.ndim == 1:  # one logit: how far it is on the label's side
+        signed = jnp.where(data.y > 0.5, predictions, -predictions)
+        return np.column_stack([losses, signed, jnp.abs(predictions)])
+    chosen = jnp.take_along_axis(predictions, data.y.astype(int)[:, None], axis=1) if data.y.ndim == 1 else data.y
+    centred = predictions - jnp.mean(predictions, axis=1, keepdims=True)
+    return np.column_stack([losses, chosen - jnp.mean(predictions, axis=1, keepdims=True), -jnp.sort(-centred, axis=1)])
+
+
+def membership_inference(
+    members: Float[np.ndarray, "m features"],
+    others: Float[np.ndarray, "k features"],
+    *,
+    folds: Whole = 5,
+    repeats: Whole = 10,
+    resamples: Whole = 500,
+    seed: Whole = 0,
+) -> MembershipInference:
+    """Attack: tell the rows of `members` from those of `others` (`attack_features` of both, or of several models stacked).
+
+    Needs scikit-learn (extra `data`). Raises `RequestError` for fewer points on a side than `folds`.
+    """
+    _checks.whole(folds, "folds", 2)
+    _checks.whole(repeats, "repeats", 1)
+    inside, outside = np.asarray(members, dtype=float), np.asarray(others, dtype=float)
+    if min(len(inside), len(outside)) < folds:
+        raise RequestError(
+            f"the attack needs at least folds = {folds} points on either side, but has {len(inside)} and {len(outside)}"
+        )
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    x = np.concatenate([inside, outside])
+    truth = np.concatenate([np.ones(len(inside)), np.zeros(len(outside))])
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000))
+    scores = np.zeros((repeats, len(x)))
+    for repeat in range(repeats):
+        split = StratifiedKFold(folds, shuffle=True, random_state=seed + repeat)
+        scores[repeat] = cross_val_predict(model, x, truth, cv=split, method="decision_function")
+    # Ranks within a repeat: decision values of different repeats have no common scale.
+    ranks = np.argsort(np.argsort(scores, axis=1), axis=1).mean(axis=0)
+    rng = np.random.default_rng(seed)
+    draws = [
+        _auroc(rng.choice(ranks[truth == 1], len(inside)), rng.choice(ranks[truth == 0], len(outside)))
+        for _ in range(resamples)
+    ]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return MembershipInference(
+        _auroc(ranks[truth == 1], ranks[truth == 0]), float(low), float(high), len(inside), len(outside)
+    )
+
+
+def _auroc(positive: np.ndarray, negative: np.ndarray) -> float:
+    """P(positive > negative) + ½P(equal)."""
+    ordered = np.sort(negative)
+    below, upto = np.searchsorted(ordered, positive, "left"), np.searchsorted(ordered, positive, "right")
+    return float((below + upto).mean() / (2 * len(negative)))
+
+

@@ -1,0 +1,146 @@
+"""What a model can be asked for besides a small loss: fairness between groups, robustness against attack.
+
+Every metric has a differentiable form `soft`, whose influence is computed, and a `hard` one, which is reported. Sign:
+0 is what is wanted, and a fairness gap is the excess of group 1 over group 0.
+"""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._errors import RequestError
+from ..problem import Dataset, LogisticLoss, Problem
+from . import _checks
+
+
+class AbstractMetric(eqx.Module):
+    """A number that weights on the training points are to bring towards 0."""
+
+    @abc.abstractmethod
+    def soft(self, problem: Problem, theta: Float[Array | np.ndarray, " dim"]) -> Float[Array, ""]:
+        """The differentiable form."""
+
+    @abc.abstractmethod
+    def hard(self, problem: Problem, theta: Float[Array | np.ndarray, " dim"]) -> Float[Array, ""]:
+        """The reported form: of decisions, not of probabilities."""
+
+
+class Utility(AbstractMetric):
+    """Mean loss on `data`; `hard` is the error rate, 1 − accuracy."""
+
+    data: Dataset
+
+    def soft(self, problem, theta):
+        return jnp.mean(jax.vmap(problem.loss.value)(problem.predict(jnp.asarray(theta), self.data.x), self.data.y))
+
+    def hard(self, problem, theta):
+        return 1.0 - accuracy(problem, theta, self.data)
+
+
+class DemographicParity(AbstractMetric):
+    """P(ŷ = 1 | group 1) − P(ŷ = 1 | group 0), of binary logistic models; `soft` takes mean probabilities."""
+
+    x: Float[Array, "m features"]
+    group: Float[Array, " m"]
+
+    def __init__(self, x: Any, group: Any):
+        self.x = jnp.asarray(x, dtype=float)
+        self.group = _group(group, self.x.shape[0])
+
+    def soft(self, problem, theta):
+        return _excess(jax.nn.sigmoid(_logits(problem, theta, self.x)), self.group)
+
+    def hard(self, problem, theta):
+        return _excess(jnp.where(_logits(problem, theta, self.x) > 0, 1.0, 0.0), self.group)
+
+
+class EqualOpportunity(AbstractMetric):
+    """P(ŷ = 1 | y = 1, group 1) − P(ŷ = 1 | y = 1, group 0): the gap in true positive rates."""
+
+    parity: DemographicParity
+
+    def __init__(self, x: Any, y: Any, group: Any):
+        positive = np.asarray(y) == 1
+        if not positive.any():
+            raise RequestError("equal opportunity compares positive points, but y holds no 1")
+        self.parity = DemographicParity(np.asarray(x)[positive], np.asarray(group)[positive])
+
+    def soft(self, problem, theta):
+        return self.parity.soft(problem, theta)
+
+    def hard(self, problem, theta):
+        return self.parity.hard(problem, theta)
+
+
+class AdversarialLoss(AbstractMetric):
+    """Mean loss when every x moves by `radius` (Euclidean) the way that raises its loss most, to first order.
+
+    Exact worst case for models linear in x. `coordinates` (features,) is 1 where x may be attacked (0 on the intercept).
+    `hard` is the error rate under that attack.
+    """
+
+    data: Dataset
+    radius: Float[Array, ""]
+    coordinates: Float[Array, " features"]
+
+    def __init__(self, data: Dataset, radius: float, coordinates: Any = None):
+        self.data = data
+        self.radius = jnp.asarray(_checks.number(radius, "radius", above=0.0))
+        self.coordinates = jnp.ones(data.features) if coordinates is None else jnp.asarray(coordinates, dtype=float)
+
+    def _attacked(self, problem, theta):
+        def loss(x, y):
+            return problem.loss.value(problem.predict(jnp.asarray(theta), x[None, :])[0], y)
+
+        slopes = jax.vmap(jax.grad(loss))(self.data.x, self.data.y) * self.coordinates[None, :]
+        norms = jnp.sqrt(jnp.sum(slopes**2, axis=1) + 1e-24)
+        return self.data.x + self.radius * slopes / norms[:, None]
+
+    def soft(self, problem, theta):
+        predictions = problem.predict(jnp.asarray(theta), self._attacked(problem, theta))
+        return jnp.mean(jax.vmap(problem.loss.value)(predictions, self.data.y))
+
+    def hard(self, problem, theta):
+        moved = eqx.tree_at(lambda data: data.x, self.data, self._attacked(problem, theta))
+        return 1.0 - accuracy(problem, theta, moved)
+
+
+def accuracy(problem: Problem, theta: Float[Array | np.ndarray, " dim"], data: Dataset) -> Float[Array, ""]:
+    """The share of right decisions: the sign of the logit, or the largest logit; NaN for regression."""
+    return score(problem, problem.predict(jnp.asarray(theta), data.x), data.y)
+
+
+def score(problem: Problem, predictions: Float[Array, "m *outputs"], y: Float[Array, "m *targets"]) -> Float[Array, ""]:
+    """`accuracy` of predictions already made."""
+    if isinstance(problem.loss, LogisticLoss):  # a logit of 0 decides for class 0
+        return jnp.mean(jnp.where((predictions > 0) == (y > 0.5), 1.0, 0.0))
+    if predictions.ndim == 2 and y.ndim == 1:
+        return jnp.mean(jnp.where(jnp.argmax(predictions, axis=1) == y.astype(int), 1.0, 0.0))
+    return jnp.asarray(jnp.nan)
+
+
+def base_rate(y: Any) -> float:
+    """The accuracy of the best constant prediction: what a classifier must exceed to have learnt anything."""
+    return float(np.unique(np.asarray(y), return_counts=True)[1].max() / np.size(y))
+
+
+def _logits(problem: Problem, theta: Float[Array | np.ndarray, " dim"], x: Array) -> Array:
+    if not isinstance(problem.loss, LogisticLoss):
+        raise RequestError("fairness metrics are of binary decisions: use a problem with LogisticLoss")
+    return problem.predict(jnp.asarray(theta), x)
+
+
+def _excess(values: Array, group: Array) -> Array:
+    return jnp.dot(values, group) / jnp.sum(group) - jnp.dot(values, 1.0 - group) / jnp.sum(1.0 - group)
+
+
+def _group(group: Any, m: int) -> Array:
+    values = np.asarray(group, dtype=float)
+    if values.shape != (m,) or not set(np.unique(values)) == {0.0, 1.0}:
+        raise RequestError(f"group must hold 0 and 1 (both) for each of the {m} points, but has shape {values.shape}")
+    return jnp.asarray(values)

@@ -1,0 +1,69 @@
+"""The optimal schedule as an unlearning algorithm: the best ε(t) that the same gradients can buy.
+
+D2D and R2D both put ε = 0 on the stretch that unlearning has: [ηT, η(T + I)] from the trained model, [η(T − K), ηT] from
+the checkpoint. `search` finds the best ε(t) on that stretch, with its certificate. It is told the model to reach, so it is
+a yardstick of what a schedule can gain, not an algorithm for whoever does not know that model.
+"""
+
+import time
+from typing import Any
+
+from .._errors import RequestError
+from ..flow import Constant, simulate
+from ..problem import Problem
+from ..scheduler import search
+from . import _checks
+from ._checks import Number, Whole
+from ._result import Unlearned
+
+
+def optimal_schedule(
+    problem: Problem,
+    theta0: Any,
+    *,
+    step: Number,
+    train_steps: Whole,
+    unlearn_steps: Whole,
+    start: str = "trained",
+    family: str = "bang-bang",
+    target: Any = None,
+    **options: Any,
+) -> Unlearned:
+    """The best ε(t) of `family` on the stretch that D2D ("trained") or R2D ("checkpoint") spends its I steps on.
+
+    `target` (dim,) is the model to reach, by default θ*₋ of linear regression (`search` asks for it otherwise);
+    `options` go to `search`. The horizon is the flow's: ηI of it counts as I gradients. The certificate and how many
+    times nearer in distance than ε = 0 it ends are among the `notes`. Raises as `search` does.
+    """
+    train, spend = _checks.whole(train_steps, "train_steps", 1), _checks.whole(unlearn_steps, "unlearn_steps", 1)
+    eta = _checks.number(step, "step", above=0.0)
+    if start not in ("trained", "checkpoint"):
+        raise RequestError(f"start must be 'trained' or 'checkpoint', but is {start!r}")
+    if start == "checkpoint" and spend > train:
+        raise RequestError(f"unlearn_steps must lie in [1, train_steps] = [1, {train}] from a checkpoint, but is {spend}")
+    s = eta * (train if start == "trained" else train - spend)
+    t1 = s + eta * spend
+    theta0 = problem.check_theta(theta0)
+    began = time.perf_counter()
+    found = search(problem, theta0, s=s, t1=t1, family=family, target=target, **options)
+    seconds = time.perf_counter() - began
+    ends = simulate(problem, found.schedule, theta0, t1=t1, ts=[s, t1])
+    trained = simulate(problem, Constant(1.0), theta0, t1=eta * train, ts=[eta * train]).theta1
+    proof = found.certificate
+    bound = "" if proof.kind == "local" else f", no ε(t) of E_s ends nearer than {(2 * max(proof.lower_bound, 0.0)) ** 0.5:.4g}"
+    note = (
+        f"{(found.ratio**0.5):.4g} times nearer to the target than ε = 0; certificate {proof.kind}{bound}; "
+        "the search knows the target"
+    )
+    return Unlearned(
+        algorithm=f"optimal schedule from the {'trained model' if start == 'trained' else 'checkpoint'} ({family})",
+        theta=ends.theta1,
+        trained=trained,
+        start=ends.thetas[0],
+        gradient_evaluations=float(spend),
+        seconds=seconds,
+        schedule=found.schedule,  # type: ignore[arg-type]
+        unlearn_from=s,
+        t1=t1,
+        notes=(note,),
+    )

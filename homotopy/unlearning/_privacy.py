@@ -1,0 +1,222 @@
+"""How much noise hides what is left: sensitivities, Gaussian mechanisms, and when they are guarantees.
+
+Notation: n points of which m are `deleted`, G `lipschitz` (every point's loss), L `smoothness`, μ `strong_convexity`
+(all of the mean risk R/n), η `step` (of descent on the mean risk, so η/n on the sum), T `train_steps`, K `rewind_steps`,
+Δ `sensitivity`, σ the standard deviation of the Gaussian noise on every parameter of the published model.
+`privacy_epsilon` and `privacy_delta` are the budget; they have nothing to do with the schedule ε(t).
+
+The theorems compare means over n and over n − m points. Runs on the sum R_w with one step η/n for both, as everywhere
+in this package, differ by at most half as much per step (the rest's weight does not change), so that every bound below
+holds for them.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import log_ndtr, logsumexp
+
+from .._errors import RequestError
+from . import _checks
+from ._checks import Number, Whole
+
+
+def descent_to_delete_sigma(
+    n: Whole,
+    lipschitz: Number,
+    smoothness: Number,
+    strong_convexity: Number,
+    steps: Whole,
+    privacy_epsilon: Number,
+    privacy_delta: Number,
+) -> float:
+    """σ = 4√2 G γ^I / ( μ n (1 − γ^I) [√(ln(1/δ) + ε) − √ln(1/δ)] ), γ = (L − μ)/(L + μ), I = `steps`.
+
+    The noise on each parameter that makes Descent-to-Delete with the step η = 2/(L + μ) and I steps after each deletion
+    (ε, δ)-unlearning, however many deletions follow one another (Neel et al. 2021, arXiv 2007.02923; mathematics §10).
+    Constants of the mean risk. Raises `RequestError` for μ ≤ 0 or μ > L (there is no such function), I < 1, n < 2 and
+    budgets outside ε > 0, 0 < δ < 1.
+    """
+    _checks.number(strong_convexity, "strong_convexity", above=0.0)
+    smooth, convex = _checks.constants(smoothness, strong_convexity)
+    count = _checks.whole(steps, "steps", 1)
+    rate = (smooth - convex) / (smooth + convex)
+    return contraction_sigma(n, 1, lipschitz, convex, rate**count, privacy_epsilon, privacy_delta)
+
+
+def contraction_sigma(
+    n: Whole,
+    deleted: Whole,
+    lipschitz: Number,
+    strong_convexity: Number,
+    contraction: Number,
+    privacy_epsilon: Number,
+    privacy_delta: Number,
+) -> float:
+    """The same σ for any map that brings θ nearer to the optimum by `contraction` < 1, and m `deleted` at a time.
+
+    The optimum moves by at most 2mG/(μn), so that e ← contraction·(e + 2mG/(μn)) bounds the distance of the secret
+    model from it for ever.
+    """
+    n, deleted = _checks.deletions(n, deleted)
+    slope = _checks.number(lipschitz, "lipschitz", above=0.0)
+    convex = _checks.number(strong_convexity, "strong_convexity", above=0.0)
+    left = _checks.number(contraction, "contraction", least=0.0)
+    epsilon, delta = _checks.budget(privacy_epsilon, privacy_delta)
+    if left >= 1:
+        raise RequestError(f"contraction must be below 1 (take more steps, or a larger ridge), but is {left:g}")
+    spread = math.sqrt(math.log(1 / delta) + epsilon) - math.sqrt(math.log(1 / delta))
+    return 4 * math.sqrt(2) * deleted * slope * left / (convex * n * (1 - left) * spread)
+
+
+def rewind_to_delete_sensitivity(
+    n: Whole,
+    deleted: Whole,
+    lipschitz: Number,
+    smoothness: Number,
+    step: Number,
+    train_steps: Whole,
+    rewind_steps: Whole,
+    strong_convexity: Number | None = None,
+    *,
+    flow: bool = False,
+) -> float:
+    """Δ = (2ηmG/n) · c^K · (1 − c^{T−K})/(1 − c) ≥ ‖θ_R2D − θ_retrain‖: one formula, three regimes (mathematics §10).
+
+    c is how far one step can drive two runs apart: 1 + ηL (`strong_convexity=None`: nothing is known of the risk but its
+    smoothness), 1 (`0.0`: convex; then Δ = 2ηmG(T − K)/n), max(|1 − ημ|, |1 − ηL|) (μ > 0). K = `rewind_steps` is how
+    many of the T steps are done again without the deleted points, from the checkpoint θ_{T−K}: Δ = 0 at K = T, where
+    R2D is retraining. `flow=True` is the limit of small steps at the same times, c = e^{ηL}, 1, e^{−ημ} (Grönwall).
+
+    The regimes need every R_w in between to be L-smooth (a bound for the losses of single points is enough). Returns ∞
+    where the bound overflows. Raises `RequestError` for K outside [0, T], η > 2/L, μ > L, m ≥ n. Sources: Mu & Klabjan,
+    arXiv 2409.09778, 2511.15983 (who take 1 + ηLn/(n − m) for c before the checkpoint where only the mean is L-smooth).
+    """
+    n, deleted = _checks.deletions(n, deleted)
+    slope = _checks.number(lipschitz, "lipschitz", above=0.0)
+    smooth, convex = _checks.constants(smoothness, 0.0 if strong_convexity is None else strong_convexity)
+    eta = _checks.descent_step(step, smooth)
+    train, rewind = _checks.steps(train_steps, rewind_steps)
+    log_rate = log_growth(eta, smooth, None if strong_convexity is None else convex, flow)
+    return 2 * deleted * slope / n * drift(eta, log_rate, train - rewind, flow) * _power(log_rate, rewind)
+
+
+def log_growth(step: Number, smoothness: Number, strong_convexity: Number | None, flow: bool = False) -> float:
+    """ln c, the logarithm of the factor by which one step can stretch the distance between two runs."""
+    if strong_convexity is None:
+        return step * smoothness if flow else math.log1p(step * smoothness)
+    if strong_convexity == 0.0:
+        return 0.0
+    if flow:
+        return -step * strong_convexity
+    factor = max(abs(1 - step * strong_convexity), abs(1 - step * smoothness))
+    return math.log(factor) if factor > 0 else -math.inf
+
+
+def drift(step: Number, log_rate: Number, steps: Whole, flow: bool = False) -> float:
+    """η Σ_{k<steps} c^k, or ∫ of the same over that time for the flow: how far a unit push per step can lead."""
+    if steps == 0 or log_rate == 0.0:
+        return step * steps
+    with np.errstate(over="ignore"):
+        grown = float(np.expm1(steps * log_rate)) if math.isfinite(log_rate) else -1.0
+        unit = log_rate if flow else float(np.expm1(log_rate)) if math.isfinite(log_rate) else -1.0
+    return step * grown / unit
+
+
+def _power(log_rate: float, steps: int) -> float:
+    if steps == 0:
+        return 1.0
+    with np.errstate(over="ignore"):
+        return float(np.exp(steps * log_rate))
+
+
+# Gaussian mechanisms -------------------------------------------------------------------------------------------------
+
+
+def gaussian_sigma(sensitivity: Number, privacy_epsilon: Number, privacy_delta: Number) -> float:
+    """σ = Δ √(2 ln(1.25/δ)) / ε, the classical Gaussian mechanism (Dwork & Roth 2014, Theorem A.1).
+
+    Proven for ε < 1 only, and refused beyond: `analytic_gaussian_sigma` holds for every ε, with less noise.
+    """
+    delta_two = _checks.number(sensitivity, "sensitivity", least=0.0)
+    epsilon, delta = _checks.budget(privacy_epsilon, privacy_delta)
+    if epsilon >= 1:
+        raise RequestError(
+            f"privacy_epsilon must be below 1 for the classical mechanism, but is {epsilon:g}; use analytic_gaussian_sigma"
+        )
+    return delta_two * math.sqrt(2 * math.log(1.25 / delta)) / epsilon
+
+
+def gaussian_delta(sensitivity: Number, sigma: Number, privacy_epsilon: Number) -> float:
+    """δ(ε) = Φ(Δ/2σ − εσ/Δ) − e^ε Φ(−Δ/2σ − εσ/Δ): exactly what noise σ gives (Balle & Wang 2018, Theorem 8)."""
+    delta_two = _checks.number(sensitivity, "sensitivity", least=0.0)
+    spread = _checks.number(sigma, "sigma", above=0.0)
+    epsilon = _checks.number(privacy_epsilon, "privacy_epsilon", least=0.0)
+    return math.exp(_log_delta(delta_two / spread, epsilon)) if delta_two else 0.0
+
+
+def analytic_gaussian_sigma(sensitivity: Number, privacy_epsilon: Number, privacy_delta: Number) -> float:
+    """The smallest σ with δ(ε) ≤ δ: the analytic Gaussian mechanism (Balle & Wang 2018, arXiv 1805.06530)."""
+    delta_two = _checks.number(sensitivity, "sensitivity", least=0.0)
+    epsilon, delta = _checks.budget(privacy_epsilon, privacy_delta)
+
+    def excess(log_ratio: float) -> float:  # δ grows with Δ/σ
+        return _log_delta(math.exp(log_ratio), epsilon) - math.log(delta)
+
+    log_ratio = brentq(excess, -60.0, 20.0, xtol=1e-13, rtol=1e-13)
+    return delta_two * math.exp(-log_ratio)
+
+
+def _log_delta(ratio: float, epsilon: float) -> float:
+    """ln δ(ε) for Δ/σ = `ratio`, without cancellation of overflowing terms."""
+    first, second = log_ndtr(ratio / 2 - epsilon / ratio), epsilon + log_ndtr(-ratio / 2 - epsilon / ratio)
+    if second >= first:
+        return -math.inf
+    return float(logsumexp([first, second], b=[1.0, -1.0]))
+
+
+def renyi_to_epsilon(rho: Number, privacy_delta: Number) -> float:
+    """ε = ρ + 2√(ρ ln(1/δ)): the budget at δ of outputs whose Rényi divergences are D_α ≤ αρ for every α > 1.
+
+    Raises `RequestError` for ρ < 0 (Bun & Steinke 2016, Proposition 1.3).
+    """
+    rho = _checks.number(rho, "rho", least=0.0)
+    _, delta = _checks.budget(1.0, privacy_delta)
+    return rho + 2 * math.sqrt(rho * math.log(1 / delta))
+
+
+def epsilon_to_renyi(privacy_epsilon: Number, privacy_delta: Number) -> float:
+    """The largest ρ with `renyi_to_epsilon(ρ, δ)` ≤ ε: (√(ln(1/δ) + ε) − √ln(1/δ))²."""
+    epsilon, delta = _checks.budget(privacy_epsilon, privacy_delta)
+    return (math.sqrt(math.log(1 / delta) + epsilon) - math.sqrt(math.log(1 / delta))) ** 2
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """An (ε, δ)-unlearning guarantee, or why there is none.
+
+    `sigma` is the standard deviation of the noise that the published model needs (0 if the algorithm makes its own),
+    `sensitivity` the distance that it hides, `unmet` the assumptions that do not hold: with any of them `holds` is
+    false and the numbers are not printed as a guarantee.
+    """
+
+    privacy_epsilon: float
+    privacy_delta: float
+    sigma: float
+    sensitivity: float
+    theorem: str
+    unmet: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether every assumption of the theorem is met."""
+        return not self.unmet
+
+    def __str__(self) -> str:
+        if not self.holds:
+            return f"no guarantee ({self.theorem}): " + "; ".join(self.unmet)
+        return (
+            f"({self.privacy_epsilon:g}, {self.privacy_delta:g})-unlearning with noise σ = {self.sigma:.4g} on every "
+            f"parameter ({self.theorem})"
+        )

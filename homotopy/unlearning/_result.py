@@ -1,0 +1,62 @@
+"""`Unlearned`: the model after unlearning, the schedule that it came by, and what it cost and proves."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._errors import RequestError
+from ..flow import AbstractSchedule, describe
+from ._privacy import Guarantee
+
+
+@dataclass(frozen=True)
+class Unlearned:
+    """What an unlearning algorithm leaves behind.
+
+    `theta` (dim,) is the unlearned model before any noise, `start` (dim,) where unlearning set out from (the trained
+    model or a checkpoint), `trained` (dim,) the model that had to forget. `schedule` and `t1` are the algorithm as ε(t)
+    on the clock of the flow, `unlearn_from` the time from which on it had to work (None for an algorithm that is no
+    schedule of one weight). `gradient_evaluations` counts gradients of the whole risk spent on unlearning, a mini-batch
+    of b points as b/n; Hessians are counted apart. `distance_bound` is what theory says of the distance to the model
+    that never saw the points (∞: nothing), `bound_of` which model that is.
+    """
+
+    algorithm: str
+    theta: Float[Array, " dim"]
+    trained: Float[Array, " dim"]
+    start: Float[Array, " dim"]
+    gradient_evaluations: float
+    seconds: float
+    schedule: AbstractSchedule | None = None
+    unlearn_from: float | None = None
+    t1: float | None = None
+    hessian_evaluations: float = 0.0
+    distance_bound: float = float("inf")
+    bound_of: str = ""
+    guarantee: Guarantee | None = None
+    notes: tuple[str, ...] = ()
+
+    def publish(self, key: Any) -> Float[Array, " dim"]:
+        """θ + σξ: the model with the noise of its guarantee. Raises `RequestError` where there is no guarantee."""
+        if self.guarantee is None:
+            raise RequestError("publish needs a guarantee: pass privacy_epsilon and privacy_delta to the algorithm")
+        if not self.guarantee.holds:
+            raise RequestError(f"publish has {self.guarantee}")
+        made: Any = jax.random.key(key) if isinstance(key, int) else key
+        return self.theta + self.guarantee.sigma * jax.random.normal(made, self.theta.shape)
+
+    def __str__(self) -> str:
+        cost = f"{self.gradient_evaluations:g} gradients"
+        cost += f" and {self.hessian_evaluations:g} Hessians" if self.hessian_evaluations else ""
+        moved = float(jnp.linalg.norm(self.theta - self.trained))
+        lines = [f"{self.algorithm}: {cost}, {self.seconds * 1e3:.1f} ms, moved the trained model by {moved:.4g}"]
+        if self.schedule is not None:
+            lines.append(f"  ε(t) = {describe(self.schedule, 6)} to t = {self.t1:g}, unlearning from {self.unlearn_from:g}")
+        if self.bound_of:
+            lines.append(f"  distance to {self.bound_of} at most {self.distance_bound:.4g}")
+        if self.guarantee is not None:
+            lines.append(f"  {self.guarantee}")
+        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])

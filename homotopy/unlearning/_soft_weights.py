@@ -1,0 +1,192 @@
+"""Soft-weighted unlearning: change every point's weight a little instead of deleting some (arXiv 2505.18783).
+
+Notation: ε_i = 1 + w_i the weights, a_i = dM/dw_i and u_i = dU/dw_i the influence of point i on the metric M (fairness,
+robustness) and on the utility U (a loss), −∇Mᵀ H⁻¹ ∇ℓ_i. The weights are the smallest that reach the goal:
+
+    min ½‖w‖²   subject to   aᵀw = −κM,   uᵀw ≤ τ,   lower ≤ w ≤ upper
+
+and the model is corrected by one step, θ ← θ − H⁻¹ Σ w_i ∇ℓ_i, not trained again.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.optimize import linprog, minimize
+
+from .._errors import RequestError, WorkError
+from ..problem import Problem
+from . import _checks
+from ._checks import Number, Whole
+from ._metrics import AbstractMetric
+
+_REACHABLE = 0.995  # of what the constraints allow: exactly at their corner the multipliers are infinite
+
+
+@dataclass(frozen=True)
+class SoftWeights:
+    """Weights and the model that they correct.
+
+    `weights` w (n,): the change of each point's weight (−1 deletes it). `theta` (dim,) the corrected model. `metric` and
+    `utility` before; `metric_change` and `utility_change` what first order predicts. `share` of the metric that was
+    asked to go, `reached` the share that the constraints allow.
+    """
+
+    weights: Float[Array, " n"]
+    theta: Float[Array, " dim"]
+    metric: float
+    utility: float
+    metric_change: float
+    utility_change: float
+    share: float
+    reached: float
+    kind: str
+
+    def __str__(self) -> str:
+        w = np.asarray(self.weights)
+        return (
+            f"{self.kind}: {int((np.abs(w) > 1e-9).sum())} of {len(w)} weights changed, ‖w‖ = {np.linalg.norm(w):.3g}; to "
+            f"first order the metric {self.metric:+.4g} changes by {self.metric_change:+.4g} ({self.reached:.0%} of it, "
+            f"{self.share:.0%} asked) and the utility loss {self.utility:.4g} by {self.utility_change:+.4g}"
+        )
+
+
+def soft_weights(
+    problem: Problem,
+    trained: Any,
+    metric: AbstractMetric,
+    utility: AbstractMetric,
+    *,
+    share: Number = 1.0,
+    utility_tolerance: Number = 0.0,
+    lower: Number = -1.0,
+    upper: Number = 1.0,
+    damping: Number = 0.0,
+) -> SoftWeights:
+    """The smallest weights that take `share` κ of the metric away, to first order, and cost no utility.
+
+    `utility_tolerance` τ is the loss that may be added to U. `lower` ≥ −1 keeps every ε_i ≥ 0; `damping` λ adds nλ to
+    the Hessian. Where the constraints allow less than κ, the share that they do allow is taken and `reached` says so.
+    Raises `RequestError` for a share outside (0, 1] and bounds that do not hold 0 between them, `WorkError` if nothing
+    at all can be gained or the quadratic programme was not solved.
+    """
+    theta = problem.check_theta(trained, "trained")
+    if not 0 < _checks.number(share, "share") <= 1:
+        raise RequestError(f"share must lie in (0, 1], but is {share}")
+    if not -1 <= lower < 0 < upper:
+        raise RequestError(f"lower and upper must satisfy −1 ≤ lower < 0 < upper, but are {lower} and {upper}")
+    budget = _checks.number(utility_tolerance, "utility_tolerance", least=0.0)
+    values, gains = weight_influences(problem, theta, metric, utility, damping=damping)
+    a, u = np.asarray(gains)
+    now = float(values[0])
+    w, reached = smallest_weights(a, u, -share * now, budget, lower, upper)
+    return _corrected(problem, theta, w, values, gains, damping, share, reached * share, "soft weights")
+
+
+def hard_removal(
+    problem: Problem,
+    trained: Any,
+    metric: AbstractMetric,
+    utility: AbstractMetric,
+    *,
+    count: Whole | None = None,
+    share: Number = 1.0,
+    damping: Number = 0.0,
+) -> SoftWeights:
+    """Delete the `count` points whose removal improves the metric most, or as many as take `share` of it away.
+
+    The same correction as for soft weights, with w_i = −1: what deletion can do beside re-weighting. Raises as
+    `soft_weights`, and `RequestError` if `count` leaves nothing.
+    """
+    theta = problem.check_theta(trained, "trained")
+    values, gains = weight_influences(problem, theta, metric, utility, damping=damping)
+    a, now = np.asarray(gains[0]), float(values[0])
+    gain = np.sign(now) * a  # what removing the point takes off |M|
+    order = np.argsort(-gain)
+    if count is None:
+        if not 0 < _checks.number(share, "share") <= 1:
+            raise RequestError(f"share must lie in (0, 1], but is {share}")
+        most = int((gain > 0).sum())
+        count = min(int(np.searchsorted(np.cumsum(gain[order[:most]]), share * abs(now)) + 1), most, problem.n - 1)
+    if _checks.whole(count, "count", 1) >= problem.n:
+        raise RequestError(f"count must leave at least one of the {problem.n} points, but is {count}")
+    w = np.zeros(problem.n)
+    w[order[:count]] = -1.0
+    reached = float(-a @ w / now) if now else 0.0
+    return _corrected(problem, theta, w, values, gains, damping, share, reached, f"hard removal of {count}")
+
+
+def weight_influences(
+    problem: Problem, theta: Any, metric: AbstractMetric, utility: AbstractMetric, *, damping: Number = 0.0
+) -> tuple[Float[Array, "2"], Float[Array, "2 n"]]:
+    """(M, U) at θ and their derivatives by every point's weight, −∇Mᵀ H⁻¹ ∇ℓ_i (per unit of weight added)."""
+    return _influences(problem, problem.check_theta(theta, "theta"), metric, utility, jnp.asarray(float(damping)))
+
+
+def smallest_weights(
+    a: Float[np.ndarray, " n"], u: Float[np.ndarray, " n"], change: Number, budget: Number, lower: Number, upper: Number
+) -> tuple[Float[np.ndarray, " n"], float]:
+    """argmin ½‖w‖² subject to aᵀw = change, uᵀw ≤ budget, lower ≤ w ≤ upper, and the share of `change` that is allowed.
+
+    By the dual: w = clip(−αa − νu), a concave maximisation over α and ν ≥ 0 (L-BFGS-B), after a linear programme has
+    found how far aᵀw can go at all.
+    """
+    if change == 0:
+        return np.zeros_like(a), 1.0
+    scale_a, scale_u = np.abs(a).max(), max(np.abs(u).max(), 1e-300)
+    if scale_a == 0:
+        raise WorkError("no point has any influence on the metric")
+    a_, u_, budget_ = a / scale_a, u / scale_u, budget / scale_u
+    wanted = change / scale_a
+    reach = linprog(-np.sign(wanted) * a_, A_ub=u_[None, :], b_ub=[budget_], bounds=(lower, upper), method="highs")
+    if reach.status != 0 or -reach.fun <= 0:
+        raise WorkError("no weights improve the metric without costing utility; raise utility_tolerance")
+    allowed = min(1.0, _REACHABLE * -reach.fun / abs(wanted))
+    target = allowed * wanted
+
+    def dual(multipliers):
+        w = np.clip(-multipliers[0] * a_ - multipliers[1] * u_, lower, upper)
+        slack = np.array([a_ @ w - target, u_ @ w - budget_])
+        return -(0.5 * w @ w + multipliers @ slack), -slack
+
+    bounds = [(None, None), (0.0, None)]
+    found = minimize(dual, np.zeros(2), jac=True, method="L-BFGS-B", bounds=bounds,
+                     options={"maxiter": 2000, "ftol": 1e-16, "gtol": 1e-11})  # fmt: skip
+    w = np.clip(-found.x[0] * a_ - found.x[1] * u_, lower, upper)
+    if abs(a_ @ w - target) > 1e-4 * abs(target) or u_ @ w > budget_ + 1e-4 * (abs(budget_) + np.abs(u_) @ np.abs(w)):
+        raise WorkError(f"the weights' quadratic programme was not solved: {found.message}")
+    return w, allowed
+
+
+@eqx.filter_jit
+def _influences(problem, theta, metric, utility, damping):
+    values, slopes = [], []
+    for one in (metric, utility):
+        value, slope = jax.value_and_grad(lambda theta, one=one: one.soft(problem, theta))(theta)
+        values.append(value)
+        slopes.append(slope)
+    pulled = jnp.linalg.solve(_matrix(problem, theta, damping), jnp.stack(slopes).T)  # (dim, 2)
+    pushed = jax.vmap(lambda v: jax.jvp(problem.losses, (theta,), (v,))[1])(pulled.T)  # ∇ℓ_iᵀ H⁻¹ ∇M
+    return jnp.stack(values), -pushed
+
+
+@eqx.filter_jit
+def _correct(problem, theta, weights, damping):
+    slope = jax.grad(lambda theta: jnp.dot(weights, problem.losses(theta)))(theta)
+    return theta - jnp.linalg.solve(_matrix(problem, theta, damping), slope)
+
+
+def _matrix(problem: Problem, theta: Array, damping: Array) -> Array:
+    return problem.hessian(theta) + problem.n * damping * jnp.eye(problem.dim)
+
+
+def _corrected(problem, theta, w, values, gains, damping, share, reached, kind) -> SoftWeights:
+    weights = jnp.asarray(w)
+    theta = _correct(problem, theta, weights, jnp.asarray(float(damping)))
+    changes = np.asarray(gains) @ w
+    metric, utility = (float(value) for value in values)
+    return SoftWeights(weights, theta, metric, utility, float(changes[0]), float(changes[1]), share, reached, kind)
