@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from .._errors import WorkError
+from ._arrival import EXACT, Arrival, arrive
 from ._bang_bang import Local, polish, search_bang_bang, settle, tidy
 from ._certificate import Certificate
 from ._result import SearchResult
@@ -17,25 +18,28 @@ from ._search_linear import arcs_of, as_schedule, baseline_energy
 from ._switching import Bang, Window
 
 _ITERATIONS = 80
+_NEAR = 1e-3  # of ‖z(s)‖: schedules that end nearer than this are tried for an exact arrival
+_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of [s, T] that equally spaced switches fill
 _PRECISION = 1e-12  # of the arrival time, relative to T − s
-# "exact" arrival: ‖z‖ below this times ‖z(s)‖.
-_EXACT = 1e-13
 
 
 def minimum_time(window: Window, tolerance: float, notes: tuple[str, ...]) -> SearchResult:
     """The earliest arrival; `WorkError` if the tolerance cannot be reached by T."""
     size = float(np.linalg.norm(window.begin))
-    goal = max(tolerance, _EXACT * size)
+    goal = max(tolerance, EXACT * size)
     if size <= goal:
         return _made(window, Bang(0, np.zeros(0)), window.s, 0.0, notes, 1)
     found = search_bang_bang(window)
     last = found[0]
-    if _distance(last) > goal:
+    first = _exact(window, found) if tolerance == 0 else None
+    if first is None and _distance(last) > goal:
         raise WorkError(
             f"‖θ − θ*₋‖ ≤ {tolerance:g} cannot be reached by t1 = {window.t1:g}: the best found is {_distance(last):.6g}; "
             "try a larger t1 or tolerance"
         )
     low, high, best = window.s, window.t1, last
+    if first is not None:
+        high, best = first.time, Local(first.bang, 0.0, 0.0)
     time = 0.5 * (low + high)
     for _ in range(_ITERATIONS):
         if high - low <= _PRECISION * window.length:
@@ -43,7 +47,11 @@ def minimum_time(window: Window, tolerance: float, notes: tuple[str, ...]) -> Se
         here = replace(window, t1=time)
         local = _least(here, [best.bang, *(local.bang for local in found[1:3])])
         distance = _distance(local)
-        if distance <= goal:
+        earlier = _exact(here, [local]) if tolerance == 0 and distance > goal else None
+        if earlier is not None:
+            high, best = earlier.time, Local(earlier.bang, 0.0, 0.0)
+            time = 0.5 * (low + high)
+        elif distance <= goal:
             high, best = time, local
             # The arrival may lie well before this end, where ε = 0 only waits.
             time = 0.5 * (low + high)
@@ -65,6 +73,27 @@ def _least(window: Window, warm: list[Bang]) -> Local:
         cut = tidy(window, Bang(bang.first, np.minimum(bang.switches, window.t1)))
         found.append(settle(window, *polish(window, cut)))
     return min(found, key=lambda local: (local.value, len(local.bang.switches)))
+
+
+def _exact(window: Window, found: list[Local]) -> Arrival | None:
+    """The earliest exact arrival near the schedules that end close to θ*₋, or near equally spaced switches."""
+    near = _NEAR * float(np.linalg.norm(window.begin))
+    close = [local.bang for local in found if _distance(local) <= near]
+    arrivals = [arrive(window, bang) for bang in close]
+    if close and all(arrival is None for arrival in arrivals):
+        arrivals = [arrive(window, bang) for bang in _spaced(window)]
+    return min((arrival for arrival in arrivals if arrival is not None), key=lambda a: a.time, default=None)
+
+
+def _spaced(window: Window) -> list[Bang]:
+    """Enough equally spaced switches for z = 0, the last of them after an arc with ε = 1."""
+    dim, spaced = len(window.begin), []
+    for first in (0, 1):
+        count = dim + (dim + first) % 2
+        for share in _SHARES:
+            times = window.s + share * window.length * np.arange(1, count + 1) / count
+            spaced.append(Bang(first, times))
+    return spaced
 
 
 def _distance(local: Local) -> float:

@@ -1,0 +1,72 @@
+"""Exact arrival: switch times for which θ is on θ*₋, not merely near it.
+
+Whoever is on θ*₋ stays there under ε = 0, and whoever comes from elsewhere under ε = 0 never arrives; so an arrival is
+the end of an arc with ε = 1. At T, long after it, the fast modes have forgotten every error of the switch times, and a
+search that looks at T only stops short. Here z = 0 is solved at the arrival itself, by Gauss–Newton in all times.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._linear import Vector
+from ._switching import Bang, Window
+
+EXACT = 1e-13  # ‖z‖ below this times ‖z(s)‖ is 0
+_STEPS = 40
+
+
+class Arrival(NamedTuple):
+    """`bang` on [s, time] ends on θ*₋ at `time`, its last arc with ε = 1."""
+
+    bang: Bang
+    time: float
+
+
+def arrive(window: Window, bang: Bang) -> Arrival | None:
+    """The exact arrival by T near `bang`; None where Gauss–Newton finds none. The metric plays no part."""
+    times = bang.switches
+    if (bang.first + len(times)) % 2:  # still ε = 1 at T
+        times = np.append(times, window.t1)
+    if not len(times):
+        return None
+    size = float(np.linalg.norm(window.begin))
+    z, slopes = _end(window, bang.first, times)
+    for _ in range(_STEPS):
+        distance = float(np.linalg.norm(z))
+        if distance <= EXACT * size:
+            return Arrival(Bang(bang.first, times[:-1]), float(times[-1]))
+        step = np.linalg.lstsq(slopes, -z, rcond=1e-13)[0]
+        gaps = np.diff(np.concatenate([[window.s], times, [window.t1]]))
+        closing = np.diff(np.concatenate([[0.0], step, [0.0]]))
+        shrinks = closing < 0
+        # An arc may shrink to nothing only in the limit: where it must, this is not the structure.
+        fraction = min(1.0, 0.9 * float(np.min(-gaps[shrinks] / closing[shrinks]))) if shrinks.any() else 1.0
+        while fraction > 1e-6:
+            trial = times + fraction * step
+            end, trial_slopes = _end(window, bang.first, trial)
+            if np.linalg.norm(end) < distance:
+                break
+            fraction *= 0.5
+        else:
+            return None
+        times, z, slopes = trial, end, trial_slopes
+    return None
+
+
+def _end(window: Window, first: int, times: Vector) -> tuple[Vector, Vector]:
+    """z at the last of `times`, and its derivatives (dim, times)."""
+    control = window.control
+    z, at, slopes = window.begin, window.s, np.zeros((len(window.begin), len(times)))
+    for k, time in enumerate(times):
+        phase = control.phase(float((first + k) % 2))
+        flow = phase.propagator(time - at)
+        z = phase.rest + flow @ (z - phase.rest)
+        slopes = flow @ slopes
+        # Later by dt: dt more of this phase, and dt less of the next one, which the next round takes off.
+        slopes[:, k] = phase.drive - phase.hessian @ z
+        if k + 1 < len(times):
+            other = control.phase(float((first + k + 1) % 2))
+            slopes[:, k] -= other.drive - other.hessian @ z
+        at = time
+    return z, slopes
