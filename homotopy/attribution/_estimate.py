@@ -1,0 +1,173 @@
+"""`ShapleyEstimate`: the running mean of marginal contributions over random permutations, and when to stop.
+
+Permutation k of seed s is always the same, whatever the batches, so that a resumed run is the run that was never
+interrupted. Criteria: mean relative change over the last 100 permutations (Ghorbani and Zou 2019, §3), or a half-width
+of the confidence intervals that was asked for.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.stats
+from jaxtyping import Float
+
+from .._errors import RequestError, WorkError
+from ..endpoints._progress import tracked
+
+WINDOW = 100  # permutations between the two estimates whose change is judged
+
+Marginals = Callable[[np.ndarray], tuple[np.ndarray, int]]  # permutations (p, n) → contributions (p, n), evaluations
+
+
+@dataclass(frozen=True)
+class ShapleyEstimate:
+    """Shapley values from `permutations` random orders; pass it back as `state=` to go on.
+
+    `values` (n,) in the units of the utility, + = the point raises it; `standard_errors` (n,); `change` is the mean
+    relative change over the last 100 permutations (∞ before there are 200); `converged` says whether the criterion that
+    was asked for was met, and `reason` which one or what is missing; `evaluations` counts trained subsets (or gradient
+    steps). `counts` (h,) and `running` (h, n) are the estimates after each batch.
+    """
+
+    values: Float[np.ndarray, " n"]
+    standard_errors: Float[np.ndarray, " n"]
+    permutations: int
+    change: float
+    converged: bool
+    reason: str
+    evaluations: int
+    counts: np.ndarray
+    running: Float[np.ndarray, "h n"]
+    method: str
+    seed: int
+    squares: Float[np.ndarray, " n"]
+
+    def interval(self, level: float = 0.95, *, simultaneous: bool = False) -> Float[np.ndarray, "n 2"]:
+        """Student's intervals of the values, one by one, or together covering all n (Bonferroni)."""
+        if not 0 < level < 1:
+            raise RequestError(f"level must lie between 0 and 1, but is {level}")
+        half = half_width(self.standard_errors, self.permutations, level, len(self.values) if simultaneous else 1)
+        return np.stack([self.values - half, self.values + half], axis=1)
+
+    def __str__(self) -> str:
+        half = half_width(self.standard_errors, self.permutations, 0.95, 1)
+        return (
+            f"{self.method}: {self.permutations} permutations of {len(self.values)} points, {self.evaluations} "
+            f"evaluations; sum {self.values.sum():.6g}, largest 95 % half-width {half.max():.3g}, change over the last "
+            f"{WINDOW} {self.change:.3g}\n  {'converged' if self.converged else 'NOT converged'}: {self.reason}"
+        )
+
+
+def half_width(errors: np.ndarray, count: int, level: float, together: int) -> np.ndarray:
+    """t-quantile times standard error; infinite for one permutation."""
+    if count < 2:
+        return np.full(len(errors), np.inf)
+    return scipy.stats.t.ppf(1 - 0.5 * (1 - level) / together, count - 1) * errors
+
+
+def check_sampling(
+    n: int, permutations: int, batch: int, tolerance: float | None, width: float | None, state: ShapleyEstimate | None,
+    method: str, seed: int,
+) -> None:  # fmt: skip
+    """`RequestError` for what could not be done or would be ignored."""
+    for what, number in (("permutations", permutations), ("batch", batch)):
+        if isinstance(number, bool) or int(number) != number or number < 1:
+            raise RequestError(f"{what} must be a whole number ≥ 1, but is {number!r}")
+    for name, bound in (("stop_change", tolerance), ("stop_width", width)):
+        if bound is not None and not bound > 0:
+            raise RequestError(f"{name} must be > 0, or None for no such criterion, but is {bound}")
+    if state is not None and (len(state.values), state.method, state.seed) != (n, method, seed):
+        raise RequestError(
+            f"state must come from the same run: {method}, n = {n}, seed = {seed}; but it is {state.method}, "
+            f"n = {len(state.values)}, seed = {state.seed}"
+        )
+
+
+def sample(
+    marginals: Marginals,
+    n: int,
+    *,
+    permutations: int,
+    batch: int,
+    stop_change: float | None,
+    stop_width: float | None,
+    seed: int,
+    state: ShapleyEstimate | None,
+    method: str,
+    progress: bool,
+) -> ShapleyEstimate:
+    """Average `marginals` over permutations until a criterion is met or `permutations` in all were drawn."""
+    check_sampling(n, permutations, batch, stop_change, stop_width, state, method, seed)
+    done = 0 if state is None else state.permutations
+    mean = np.zeros(n) if state is None else state.values.copy()
+    squares = np.zeros(n) if state is None else state.squares.copy()  # Σ (contribution − mean)², Welford
+    evaluations = 0 if state is None else state.evaluations
+    counts = [] if state is None else list(state.counts)
+    running = [] if state is None else list(state.running)
+    edges = [*range(done, permutations, batch)]
+    change, converged = np.inf if state is None else state.change, False
+    for start in tracked(edges, progress, method):
+        stop = min(start + batch, permutations)
+        orders = np.stack([np.random.default_rng([seed, k]).permutation(n) for k in range(start, stop)])
+        found, used = marginals(orders)
+        evaluations += used
+        if not np.isfinite(found).all():
+            raise WorkError("a marginal contribution is not finite; is the step too large?")
+        for row in found:
+            done += 1
+            away = row - mean
+            mean += away / done
+            squares += away * (row - mean)
+        counts.append(done)
+        running.append(mean.copy())
+        change = _change(counts, running)
+        errors = _errors(squares, done)
+        width = half_width(errors, done, 0.95, 1).max()
+        by_change = stop_change is not None and change <= stop_change
+        by_width = stop_width is not None and width <= stop_width
+        if by_change or by_width:
+            converged = True
+            break
+    errors = _errors(squares, done)
+    reason = _reason(errors, done, change, stop_change, stop_width, converged)
+    return ShapleyEstimate(
+        mean, errors, done, float(change), converged, reason, evaluations, np.array(counts, dtype=int),
+        np.array(running).reshape(-1, n), method, seed, squares,
+    )  # fmt: skip
+
+
+def _errors(squares: np.ndarray, count: int) -> np.ndarray:
+    return np.sqrt(squares / (count * (count - 1))) if count > 1 else np.full(len(squares), np.inf)
+
+
+def _change(counts: list, running: list) -> float:
+    """Mean |φ_k − φ_{k−100}| / |φ_k| (Ghorbani and Zou 2019), ∞ before there are 200 permutations."""
+    if counts[-1] < 2 * WINDOW:
+        return np.inf
+    before = np.searchsorted(counts, counts[-1] - WINDOW, side="right") - 1
+    if before < 0:
+        return np.inf
+    now = running[-1]
+    return float(np.mean(np.abs(now - running[before]) / np.maximum(np.abs(now), np.finfo(float).tiny)))
+
+
+def _reason(errors, done, change, stop_change, stop_width, converged) -> str:
+    width = float(half_width(errors, done, 0.95, 1).max())
+    if stop_width is not None:
+        if width <= stop_width:
+            return f"every 95 % interval is within ±{stop_width:g}"
+        if not converged:
+            needed = f"about {int(np.ceil(done * (width / stop_width) ** 2))}" if np.isfinite(width) else "more"
+            return (
+                f"too few permutations for the interval ±{stop_width:g} that was asked for: it is ±{width:.3g} after "
+                f"{done}, and {needed} permutations are needed"
+            )
+    if stop_change is None:
+        return f"the {done} permutations that were asked for (no criterion)"
+    if change <= stop_change:
+        return f"mean relative change over the last {WINDOW} permutations ≤ {stop_change:g}"
+    return (
+        f"too few permutations for a mean relative change ≤ {stop_change:g} over the last {WINDOW}: it is {change:.3g} "
+        f"after {done}; go on with state= and more permutations"
+    )

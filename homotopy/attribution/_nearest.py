@@ -1,0 +1,51 @@
+"""kNN-Shapley: the Shapley values of a K-nearest-neighbour classifier, in closed form."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial.distance import cdist
+
+from .._errors import RequestError
+from ..problem._dataset import as_floats
+
+_BLOCK = 256
+
+
+def knn_shapley(x: Any, y: Any, queries: Any, targets: Any, neighbours: int) -> Float[np.ndarray, " n"]:
+    """Exact Shapley values (n,) of v(S) = (1/K) Σ_{k ≤ min(K,|S|)} 1[the k-th nearest label in S is right], averaged
+    over the queries; + = the point helps. Σ_i φ_i = v([n]) (v(∅) = 0).
+
+    From far to near, points in order of distance to a query (Jia et al. 2019, Theorem 1; mathematics §10):
+
+        φ_n = 1[y_n = t]/max(K, n),   φ_i = φ_{i+1} + (1[y_i = t] − 1[y_{i+1} = t])/max(K, i)
+
+    `x` (n, features), `y` (n,) labels, `queries` (q, features), `targets` (q,) their labels, `neighbours` K. Equal
+    distances keep the order of the rows. O(q n log n). Raises `RequestError` for shapes that do not fit.
+    """
+    x, y, queries, targets = (
+        np.asarray(as_floats(values, what))
+        for values, what in ((x, "x"), (y, "y"), (queries, "queries"), (targets, "targets"))
+    )
+    if x.ndim != 2 or queries.ndim != 2 or queries.shape[1] != x.shape[1] or len(x) < 1 or len(queries) < 1:
+        raise RequestError(f"x (n, features) and queries (q, features) do not fit: {x.shape} and {queries.shape}")
+    if y.shape != x.shape[:1] or targets.shape != queries.shape[:1]:
+        raise RequestError(
+            f"y must have shape {x.shape[:1]} and targets {queries.shape[:1]}, but have {y.shape} and {targets.shape}"
+        )
+    if isinstance(neighbours, bool) or int(neighbours) != neighbours or neighbours < 1:
+        raise RequestError(f"neighbours must be a whole number ≥ 1, but is {neighbours!r}")
+    n = len(x)
+    total = np.zeros(n)
+    scale = 1.0 / np.maximum(int(neighbours), np.arange(1, n + 1))
+    for start in range(0, len(queries), _BLOCK):
+        asked, labels = queries[start : start + _BLOCK], targets[start : start + _BLOCK]
+        distances = cdist(asked, x, "sqeuclidean")  # not from norms: equal distances must come out equal
+        order = np.argsort(distances, axis=1, kind="stable")
+        right = (y[order] == labels[:, None]).astype(float)
+        steps = np.concatenate([right[:, :-1] - right[:, 1:], right[:, -1:]], axis=1) * scale[None, :]
+        ranked = np.cumsum(steps[:, ::-1], axis=1)[:, ::-1]
+        values = np.empty_like(ranked)
+        np.put_along_axis(values, order, ranked, axis=1)
+        total += values.sum(axis=0)
+    return total / len(queries)

@@ -1,0 +1,367 @@
+"""`RefitUtility`: v(S), what a model trained on the points S is worth on the queries, for many subsets at once.
+
+Notation: S ⊂ [n] as a boolean mask (n,), v `value`, P = (X_SᵀX_S + ρI)⁻¹. A batch of masks has shape (m, n).
+
+How θ(S) = argmin Σ_{i∈S} ℓ_i + ½ρ‖θ‖² is found (the ridge ρ is that of the problem, whatever the size of S):
+
+* linear regression: rank-one updates of P point by point (ρ > 0), or the least-norm solution by eigenvectors (ρ = 0);
+* logistic regression, two or more classes (ρ > 0): Newton's method on all subsets of a batch together, warm-started
+  along a permutation from the subset before;
+* networks: `steps` steps of gradient descent of size `step` from θ₀, always from the same θ₀: the learning algorithm is
+  part of the utility.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from .._errors import RequestError, WorkError
+from ..endpoints._optimum import is_convex
+from ..endpoints._points import loss_derivatives
+from ..problem import CrossEntropyLoss, Dataset, LogisticLoss, Problem
+
+SCORES = ("loss", "accuracy")
+_ROWS = 256  # subsets fitted together: enough to fill the vector units, little enough for the cache
+_NEWTON_STEPS = 100
+_STATIONARY = 1e-8  # ‖∇‖ relative to 1 + ‖∇ at θ = 0‖
+_RANK_ONE_RIDGE = 1e-6  # below this part of the mean eigenvalue, updates from I/ρ lose too many digits
+
+
+class RefitUtility(eqx.Module):
+    """v(S) = score on `queries` of the model of `problem` trained on the points S alone (Ghorbani and Zou 2019).
+
+    `score`: "loss" is minus the mean loss of the queries, "accuracy" the share of them that is classified rightly, where
+    a query whose C largest logits are equal counts 1/C. Call it with one mask (n,) or with many (m, n); it gives one
+    number or (m,). Larger is better.
+
+    Defined values. S = ∅: θ = 0 (a network: θ₀), so accuracy is 1/classes. A class that is missing from S: the ridge
+    keeps θ(S) finite, and the fit then favours the classes that are there; its score counts as it is. Raises
+    `RequestError` for logistic regression without a ridge, where such fits do not exist, and for options that would be
+    ignored; `WorkError` if a fit diverges.
+    """
+
+    problem: Problem
+    queries: Dataset
+    theta0: Float[Array, " dim"]
+    step: Float[Array, ""]
+    score: str = eqx.field(static=True)
+    method: str = eqx.field(static=True)
+    steps: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        problem: Problem,
+        queries: Dataset,
+        *,
+        score: str = "loss",
+        theta0: Any = None,
+        step: Any = None,
+        steps: int | None = None,
+    ):
+        if score not in SCORES:
+            raise RequestError(f"score must be one of {', '.join(SCORES)}, but is {score!r}")
+        if queries.features != problem.data.features or queries.y.ndim != problem.data.y.ndim:
+            raise RequestError(
+                f"queries must have {problem.data.features} features and targets like the data's, but x has shape "
+                f"{queries.x.shape} and y {queries.y.shape}"
+            )
+        if score == "accuracy" and not isinstance(problem.loss, LogisticLoss | CrossEntropyLoss):
+            raise RequestError("score='accuracy' needs class labels (LogisticLoss or CrossEntropyLoss); use 'loss'")
+        if score == "loss" and isinstance(problem.loss, CrossEntropyLoss):
+            unknown = float(queries.y.max()) >= problem.output_shape[0]
+            if unknown:
+                raise RequestError("queries hold a class that the problem's data do not; leave those rows out")
+        self.problem, self.queries, self.score = problem, queries, score
+        if is_convex(problem):
+            if step is not None or steps is not None or theta0 is not None:
+                raise RequestError("theta0, step and steps are for networks; a convex risk has one minimiser")
+            if problem.least_squares:
+                mean = jnp.sum(problem.data.x**2) / problem.data.features
+                self.method = "rank-one" if float(problem.ridge) > _RANK_ONE_RIDGE * float(mean) else "least-norm"
+            else:
+                if float(problem.ridge) <= 0:
+                    raise RequestError(
+                        "ridge must be > 0: on a subset with one class, or with separable ones, logistic regression "
+                        "has no minimiser; give the problem a ridge, say 1e-2"
+                    )
+                self.method = "newton"
+            self.theta0, self.step, self.steps = jnp.zeros(problem.dim), jnp.zeros(()), 0
+            return
+        if theta0 is None or step is None or steps is None:
+            raise RequestError("a network's utility needs theta0=, step= and steps=: the training that is repeated")
+        if not float(step) > 0 or int(steps) < 1:
+            raise RequestError(f"step must be > 0 and steps ≥ 1, but are {step} and {steps}")
+        self.method = "descent"
+        self.theta0, self.step, self.steps = problem.check_theta(theta0), jnp.asarray(float(step)), int(steps)
+
+    @property
+    def n(self) -> int:
+        """Number of points."""
+        return self.problem.n
+
+    def __call__(self, masks: Bool[np.ndarray, "*m n"]) -> Float[np.ndarray, "*m"]:
+        masks = np.asarray(masks)
+        if masks.shape[-1] != self.n or masks.dtype != bool:
+            raise RequestError(f"masks must be boolean with a last axis of {self.n}, but have shape {masks.shape}")
+        rows = masks.reshape(-1, self.n)
+        values = np.concatenate([self._in_blocks(_values_of, rows), np.zeros(0)])
+        return values.reshape(masks.shape[:-1])
+
+    def fit(self, masks: Bool[np.ndarray, "m n"]) -> Float[np.ndarray, "m dim"]:
+        """θ(S) of every subset."""
+        return self._in_blocks(_fit, np.asarray(masks))
+
+    def at(self, thetas: Float[Array | np.ndarray, "m dim"]) -> Float[np.ndarray, " m"]:
+        """The score of given parameters."""
+        return np.asarray(_score(self, jnp.asarray(thetas)))
+
+    def walk(
+        self, orders: Int[np.ndarray, "p n"], full: float, margin: float, patience: int
+    ) -> tuple[Float[np.ndarray, "p n+1"], Int[np.ndarray, " p"]]:
+        """v of every prefix of p permutations, and how many points each one added before it was truncated.
+
+        A permutation stops once |v − `full`| ≤ `margin` for `patience` points in a row; its later values repeat the
+        last.
+        """
+        values, used = _walk(self, jnp.asarray(orders), jnp.asarray(full), jnp.asarray(margin), jnp.asarray(patience))
+        return np.asarray(values), np.asarray(used)
+
+    def every_subset(self) -> Float[np.ndarray, " subsets"]:
+        """v of all 2ⁿ subsets; bit i of the index says whether point i is in."""
+        if self.method == "rank-one":
+            return np.asarray(_enumerate(self))
+        return self(all_masks(self.n))
+
+    def _in_blocks(self, job: Any, rows: np.ndarray) -> np.ndarray:
+        found = []
+        for start in range(0, len(rows), _ROWS):
+            block = rows[start : start + _ROWS]
+            # Filled up to a power of two, so that few sizes are compiled.
+            size = min(_ROWS, 1 << (len(block) - 1).bit_length()) if len(block) > 1 else 1
+            filled = np.concatenate([block, np.repeat(block[-1:], size - len(block), axis=0)])
+            found.append(np.asarray(job(self, jnp.asarray(filled)))[: len(block)])
+        if not found:
+            return np.zeros(0)
+        values = np.concatenate(found)
+        if not np.isfinite(values).all():
+            raise WorkError(
+                "training on a subset diverged: "
+                + ("a smaller step= is needed" if self.method == "descent" else "give the problem a larger ridge")
+            )
+        return values
+
+
+def all_masks(n: int) -> Bool[np.ndarray, "subsets n"]:
+    """All 2ⁿ subsets; row k holds the bits of k, point 0 first."""
+    return (np.arange(1 << n)[:, None] >> np.arange(n)[None, :]) % 2 == 1
+
+
+# Score -----------------------------------------------------------------------------------------------------------
+
+
+@eqx.filter_jit
+def _score(utility: RefitUtility, thetas: Array) -> Array:
+    problem, queries = utility.problem, utility.queries
+
+    def one(theta):
+        logits = problem.predict(theta, queries.x)
+        if utility.score == "loss":
+            return -jnp.mean(jax.vmap(problem.loss.value)(logits, queries.y))
+        if logits.ndim == 1:
+            right = jnp.where(queries.y > 0.5, logits > 0, logits < 0)
+            return jnp.mean(jnp.where(logits == 0, 0.5, right.astype(float)))
+        best = logits == jnp.max(logits, axis=1, keepdims=True)
+        classes = jnp.arange(logits.shape[1])
+        hit = jnp.any(best & (classes[None, :] == queries.y.astype(int)[:, None]), axis=1)
+        return jnp.mean(hit.astype(float) / jnp.sum(best, axis=1).astype(float))
+
+    return jax.vmap(one)(thetas)
+
+
+# Fits of a batch of subsets ----------------------------------------------------------------------------------------
+
+
+@eqx.filter_jit
+def _fit(utility: RefitUtility, masks: Array) -> Array:
+    start = jnp.broadcast_to(utility.theta0[None, :], (masks.shape[0], utility.theta0.shape[0]))
+    if utility.method == "newton":
+        return _newton(utility.problem, masks.astype(float), start)
+    if utility.method == "descent":
+        return _descent(utility, masks)
+    return _least_squares(utility.problem, masks)
+
+
+@eqx.filter_jit
+def _values_of(utility: RefitUtility, masks: Array) -> Array:
+    return _score(utility, _fit(utility, masks))
+
+
+def _targets(problem: Problem) -> Array:
+    return problem.data.y.reshape(problem.n, -1)
+
+
+def _least_squares(problem: Problem, masks: Array) -> Array:
+    """(X_SᵀX_S + ρI)⁺ X_Sᵀy_S, which is the least-norm solution where ρ = 0."""
+    x, y, rows = problem.data.x, _targets(problem), masks.shape[0]
+    d = x.shape[1]
+    weights = masks.astype(float)
+    outer = (x[:, :, None] * x[:, None, :]).reshape(problem.n, d * d)
+    hessian = (weights @ outer).reshape(rows, d, d) + problem.ridge * jnp.eye(d)[None, :, :]
+    right = jnp.einsum("mn,nd,nc->mdc", weights, x, y)
+    rates, vectors = jnp.linalg.eigh(hessian)
+    floor = 10 * d * jnp.finfo(rates.dtype).eps * jnp.maximum(rates[:, -1:], jnp.finfo(rates.dtype).tiny)
+    kept = rates > floor
+    inverse = jnp.where(kept, 1.0 / jnp.where(kept, rates, 1.0), 0.0)
+    turned = jnp.einsum("mdk,mdc->mkc", vectors, right) * inverse[:, :, None]
+    return jnp.einsum("mdk,mkc->mdc", vectors, turned).reshape(rows, -1)
+
+
+def _newton(problem: Problem, weights: Array, start: Array) -> Array:
+    """Minimisers of Σ w_i ℓ_i + ½ρ‖θ‖² for a batch of weights (m, n), all started from `start` (m, dim).
+
+    A step that does not lower ‖∇‖ is halved; on a strictly convex risk the Newton direction always lowers it in the end.
+    """
+    x, y, ridge = problem.data.x, problem.data.y, problem.ridge
+    (n, d), m = x.shape, weights.shape[0]
+    outputs = start.shape[1] // d
+    outer = (x[:, :, None] * x[:, None, :]).reshape(n, d * d)
+
+    def point(output, target):
+        return loss_derivatives(problem, output.reshape(problem.output_shape), target)
+
+    derivatives = jax.vmap(jax.vmap(point, in_axes=(0, 0)), in_axes=(0, None))
+
+    def slope_of(theta):
+        logits = jnp.einsum("nd,mdc->mnc", x, theta.reshape(m, d, outputs))
+        slope, bend = derivatives(logits, y)
+        slope, bend = weights[:, :, None] * slope, weights[:, :, None, None] * bend
+        gradient = jnp.einsum("mnc,nd->mdc", slope, x).reshape(m, -1) + ridge * theta
+        return gradient, bend
+
+    def direction(gradient, bend):
+        blocks = jnp.einsum("mnk,nl->mkl", bend.reshape(m, n, outputs**2), outer)
+        hessian = blocks.reshape(m, outputs, outputs, d, d).transpose(0, 3, 1, 4, 2).reshape(m, d * outputs, -1)
+        hessian = hessian + ridge * jnp.eye(d * outputs)[None, :, :]
+        factor = jnp.linalg.cholesky(hessian)
+        half = jax.scipy.linalg.solve_triangular(factor, gradient[:, :, None], lower=True)
+        return jax.scipy.linalg.solve_triangular(factor, half, lower=True, trans=1)[:, :, 0]
+
+    scale = 1.0 + jnp.linalg.norm(slope_of(jnp.zeros_like(start))[0], axis=1)
+
+    def unfinished(state):
+        return jnp.any(state[3] > _STATIONARY * scale) & (state[5] < _NEWTON_STEPS)
+
+    def improve(state):
+        theta, move, bend, norm, size, count, gradient = state
+        moving = norm > _STATIONARY * scale
+        trial = theta - jnp.where(moving, size, 0.0)[:, None] * move
+        there, bends = slope_of(trial)
+        norms = jnp.linalg.norm(there, axis=1)
+        accept = (norms < norm) | ~moving
+        theta = jnp.where(accept[:, None], trial, theta)
+        gradient = jnp.where(accept[:, None], there, gradient)
+        bend = jnp.where(accept[:, None, None, None], bends, bend)
+        norm = jnp.where(accept, norms, norm)
+        size = jnp.where(accept, 1.0, 0.5 * size)
+        done = jnp.all(norm <= _STATIONARY * scale)
+        move = jax.lax.cond(done, lambda: move, lambda: direction(gradient, bend))
+        return theta, move, bend, norm, size, count + 1, gradient
+
+    gradient, bend = slope_of(start)
+    norm = jnp.linalg.norm(gradient, axis=1)
+    state = (start, direction(gradient, bend), bend, norm, jnp.ones(m), jnp.zeros((), int), gradient)
+    theta, _, _, norm, *_ = jax.lax.while_loop(unfinished, improve, state)
+    good = norm <= 1e4 * _STATIONARY * scale
+    return jnp.where(good[:, None], theta, jnp.nan)
+
+
+def _descent(utility: RefitUtility, masks: Array) -> Array:
+    problem = utility.problem
+
+    def one(mask):
+        weights = mask.astype(float)
+
+        def advance(_, theta):
+            return theta - utility.step * jax.grad(problem.weighted_risk)(theta, weights)
+
+        return jax.lax.fori_loop(0, utility.steps, advance, utility.theta0)
+
+    return jax.vmap(one)(masks)
+
+
+# Along permutations, and all subsets -------------------------------------------------------------------------------
+
+
+def _grown(utility: RefitUtility, index: Array, masks: Array, state: Any) -> tuple[Array, Any]:
+    """θ of every subset after its point `index` (p,) was added (it is in `masks` already), and the fit's new state."""
+    problem, x = utility.problem, utility.problem.data.x
+    if utility.method == "newton":
+        thetas = _newton(problem, masks.astype(float), state)
+        return thetas, thetas
+    if utility.method != "rank-one":
+        return _fit(utility, masks), state
+    inverse, right = state
+    row, target = x[index], _targets(problem)[index]
+    pushed = jnp.einsum("pij,pj->pi", inverse, row)
+    scale = 1.0 + jnp.sum(row * pushed, axis=1)
+    inverse = inverse - pushed[:, :, None] * (pushed / scale[:, None])[:, None, :]
+    right = right + row[:, :, None] * target[:, None, :]
+    return jnp.einsum("pij,pjc->pic", inverse, right).reshape(index.shape[0], -1), (inverse, right)
+
+
+def _start(utility: RefitUtility, p: int) -> Any:
+    problem = utility.problem
+    d = problem.data.features
+    if utility.method == "rank-one":
+        identity = jnp.broadcast_to(jnp.eye(d)[None, :, :], (p, d, d))
+        return identity / problem.ridge, jnp.zeros((p, d, problem.dim // d))
+    return jnp.zeros((p, problem.dim))
+
+
+@eqx.filter_jit
+def _walk(
+    utility: RefitUtility, orders: Int[Array, "p n"], full: Array, margin: Array, patience: Array
+) -> tuple[Array, Array]:
+    p, n = orders.shape
+    rows = jnp.arange(p)
+    empty = _score(utility, utility.theta0[None, :])[0]
+
+    def step(carry):
+        k, masks, state, values, near, used = carry
+        index = orders[:, k]
+        live = near < patience
+        masks = masks.at[rows, index].set(True)
+        thetas, state = _grown(utility, index, masks, state)
+        value = jnp.where(live, _score(utility, thetas), values[:, k])
+        values = values.at[:, k + 1].set(value)
+        near = jnp.where(jnp.abs(value - full) <= margin, near + 1, jnp.where(live, 0, near))
+        return k + 1, masks, state, values, near, used + live.astype(int)
+
+    def unfinished(carry):
+        return (carry[0] < n) & jnp.any(carry[4] < patience)
+
+    zero = jnp.zeros((), int)
+    values = jnp.full((p, n + 1), jnp.nan).at[:, 0].set(empty)
+    carry = (zero, jnp.zeros((p, n), bool), _start(utility, p), values, jnp.zeros(p, int), jnp.zeros(p, int))
+    last, _, _, values, _, used = jax.lax.while_loop(unfinished, step, carry)
+    # Positions that no permutation reached repeat the last value.
+    return jnp.where(jnp.arange(n + 1)[None, :] > last, values[rows, last][:, None], values), used
+
+
+@eqx.filter_jit
+def _enumerate(utility: RefitUtility) -> Array:
+    """All subsets by doubling: those with point k are those without it, each by one rank-one update."""
+    x, y = utility.problem.data.x, _targets(utility.problem)
+    inverse, right = _start(utility, 1)
+    for k in range(utility.n):
+        pushed = inverse @ x[k]
+        scale = 1.0 + pushed @ x[k]
+        grown = inverse - pushed[:, :, None] * (pushed / scale[:, None])[:, None, :]
+        inverse = jnp.concatenate([inverse, grown])
+        right = jnp.concatenate([right, right + (x[k][:, None] * y[k][None, :])[None, :, :]])
+    thetas = jnp.einsum("sij,sjc->sic", inverse, right).reshape(inverse.shape[0], -1)
+    return _score(utility, thetas)
