@@ -53,6 +53,7 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
         "base_rate", "measure", "Measures", "tug_of_war", "relearn_time", "membership_inference", "attack_features",
         "MembershipInference",
     ),
+    "hypotheses": ("Hypothesis", "Finding", "Rule", "Scale"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 

@@ -1,0 +1,29 @@
+"""The notes' claims as runnable checks: each is decided by computation, and the verdict is read off the evidence."""
+
+from ._catalogue import builtin as builtin, from_file as from_file, select as select
+from ._evidence import (
+    correlation as correlation,
+    in_words as in_words,
+    median as median,
+    share as share,
+    usually as usually,
+    within as within,
+)
+from ._hypothesis import (
+    FULL as FULL,
+    QUICK as QUICK,
+    Finding as Finding,
+    Hypothesis as Hypothesis,
+    Rule as Rule,
+    Scale as Scale,
+    Slip as Slip,
+)
+from ._markdown import (
+    counts as counts,
+    markdown_report as markdown_report,
+    terminal_table as terminal_table,
+    verdict_table as verdict_table,
+)
+from ._report import html_report as html_report
+from ._result import Result as Result, read_results as read_results, write_results as write_results
+from ._run_checks import decide as decide, run_checks as run_checks

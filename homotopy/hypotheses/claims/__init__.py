@@ -1,0 +1,8 @@
+"""The claims of the notes, one file for each family."""
+
+from ._flow import H07, H08, H09, H17
+from ._influence import H01, H04, H05, H18
+from ._schedules import H12, H13, H14, H15, H16
+from ._steps import H10, H11
+
+HYPOTHESES = (H01, H04, H05, H07, H08, H09, H10, H11, H12, H13, H14, H15, H16, H17, H18)
