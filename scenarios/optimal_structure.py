@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 
 from homotopy import (
     MLP,
@@ -28,7 +29,7 @@ from homotopy import (
 from homotopy.run import Progress, RunResult
 from homotopy.viz import FULL, INK, MUTED, RETAINED, SERIES, plot_schedule
 
-from ._instances import TRAINED, random_instance
+from ._instances import random_instance
 
 DELETED = ("random", "high-leverage")
 KINDS = ("reached", "dual", "value-function", "local")
@@ -53,8 +54,8 @@ class Settings:
     """3-neuron networks on 20 points that are searched"""
     ridge: float = 1e-2
     """ρ of the networks"""
-    network_t1: float = 10.0
-    """horizon T of the networks"""
+    network_t1: float = 3.0
+    """horizon T of the networks; they start untrained (s = 0), and the point with the largest target is deleted"""
     seed: int = 0
     """first seed"""
 
@@ -145,13 +146,14 @@ def _networks(settings: Settings, progress: Progress) -> list[tuple[Problem, np.
     with progress.task("networks", settings.networks) as advance:
         for seed in range(settings.seed, settings.seed + settings.networks):
             data = datasets.teacher_student(seed=seed)
-            problem = Problem(MLP(width=3), data, delete=seed % data.n, ridge=settings.ridge)
+            row = int(np.argmax(np.abs(np.asarray(data.y))))
+            problem = Problem(MLP(width=3), data, delete=row, ridge=settings.ridge)
             theta0 = np.asarray(problem.initial(seed))
             try:
                 target = np.asarray(leave_one_out(problem, start="cold", theta0=theta0).theta)
                 result = search(
-                    problem, theta0, s=TRAINED * settings.network_t1, t1=settings.network_t1,
-                    family="piecewise-constant", target=target, starts=6, seed=seed,
+                    problem, theta0, t1=settings.network_t1, family="piecewise-constant", target=target, starts=6,
+                    seed=seed,
                 )  # fmt: skip
             except WorkError:
                 advance()
@@ -264,22 +266,30 @@ def _draw_network(figure: plt.Figure, grid, networks) -> None:
     problem, theta0, target, result = shown
     t1 = result.structure[-1].end
     ax = figure.add_subplot(grid[1, :2])
-    for k, (*_, other) in enumerate(networks):
-        plot_schedule(other.schedule, t1, ax, color=SERIES[k % 7], label=f"×{other.ratio:.4g}")
+    edges = np.linspace(0.0, t1, 601)
+    levels = np.stack([np.asarray(other.schedule(0.5 * (edges[1:] + edges[:-1]))) for *_, other in networks])
+    two = LinearSegmentedColormap.from_list("epsilon", [RETAINED, "#F2F2F2", FULL])
+    shade = ax.pcolormesh(edges, np.arange(len(networks) + 1), levels, cmap=two, vmin=0.0, vmax=1.0, rasterized=True)
+    ax.hlines(np.arange(1, len(networks)), 0.0, t1, color="white", lw=3)
+    ax.set_yticks(
+        np.arange(len(networks)) + 0.5,
+        [f"×{other.ratio:.3g}\n{other.switches} switches" for *_, other in networks], fontsize=8,
+    )  # fmt: skip
+    figure.colorbar(shade, ax=ax, label="weight ε(t)", shrink=0.8)
     singular = sum(_is_singular(found[3]) for found in networks)
-    ax.set_title(f"networks: {singular} of {len(networks)} best schedules have a singular arc (0 < ε < 1)")
-    ax.legend(title="gain over 1_[0,s]", fontsize=8, title_fontsize=8)
+    ax.set(xlabel="time t", ylabel="gain over ε ≡ 0")
+    ax.set_title(f"best ε(t) of {len(networks)} networks: {singular} with a singular arc (0 < ε < 1)")
     ax = figure.add_subplot(grid[1, 2:])
     ts = np.linspace(0.0, t1, 401)
     sigma = np.asarray(switching_function(problem, result.schedule, theta0, t1=t1, ts=ts, target=target))
-    size = max(float(np.abs(sigma[ts > TRAINED * t1]).max()), 1e-300)
+    size = max(float(np.abs(sigma).max()), 1e-300)
     ax.axhline(0.0, color=MUTED, lw=0.8)
     ax.plot(ts, sigma / size, color=INK, lw=1.4, label="σ(t), scaled")
     below, above = (np.where(sign * sigma > 0, sigma / size, 0.0) for sign in (-1, 1))
     ax.fill_between(ts, below, 0.0, color=FULL, alpha=0.25, lw=0, label="σ < 0: ε = 1 is better")
     ax.fill_between(ts, above, 0.0, color=RETAINED, alpha=0.25, lw=0, label="σ > 0: ε = 0 is better")
     plot_schedule(result.schedule, t1, ax, color=SERIES[3], label="ε(t)")
-    ax.set(ylim=(-1.15, 1.15), ylabel="ε(t) and σ(t)/max|σ| on [s, T]")
+    ax.set(ylim=(-1.15, 1.15), ylabel="ε(t) and σ(t)/max|σ|")
     ax.set_title(f"one of them: gain ×{result.ratio:.4g}, Pontryagin residual {result.pontryagin_residual:.1e}")
     ax.legend(fontsize=8, loc="lower right")
 

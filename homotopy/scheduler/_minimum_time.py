@@ -2,7 +2,8 @@
 
 Under ε = 0 the distance never grows, so the least distance ρ(T') that can be reached by T' falls with T', and the
 minimum time is the root of ρ(T') = tolerance, found by bisection and, since dE*/dT' = ⟨p(T'), ż(T')⟩ (envelope), by
-Newton's method. Each ρ(T') is a search over bang-bang schedules on [s, T'].
+Newton's method. Each ρ(T') is a search over bang-bang schedules on [s, T']. An exact arrival (tolerance 0) is solved
+for by itself (`arrive`), and is the earliest when a search that ends just before it finds none.
 """
 
 from dataclasses import replace
@@ -20,6 +21,7 @@ from ._switching import Bang, Window
 _ITERATIONS = 80
 _NEAR = 1e-3  # of ‖z(s)‖: schedules that end nearer than this are tried for an exact arrival
 _SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of [s, T] that equally spaced switches fill
+_NEXT = 1e-6  # of T − s: an exact arrival is the earliest if there is none this much before
 _PRECISION = 1e-12  # of the arrival time, relative to T − s
 
 
@@ -31,15 +33,17 @@ def minimum_time(window: Window, tolerance: float, notes: tuple[str, ...]) -> Se
         return _made(window, Bang(0, np.zeros(0)), window.s, 0.0, notes, 1)
     found = search_bang_bang(window)
     last = found[0]
-    first = _exact(window, found) if tolerance == 0 else None
-    if first is None and _distance(last) > goal:
+    arrival = _exact(window, found) if tolerance == 0 else None
+    if arrival is not None:
+        arrival = _earliest(window, arrival)
+        end = replace(window, t1=arrival.time)
+        return _made(end, tidy(end, arrival.bang), arrival.time, 0.0, notes, window.t1)
+    if _distance(last) > goal:
         raise WorkError(
             f"‖θ − θ*₋‖ ≤ {tolerance:g} cannot be reached by t1 = {window.t1:g}: the best found is {_distance(last):.6g}; "
             "try a larger t1 or tolerance"
         )
     low, high, best = window.s, window.t1, last
-    if first is not None:
-        high, best = first.time, Local(first.bang, 0.0, 0.0)
     time = 0.5 * (low + high)
     for _ in range(_ITERATIONS):
         if high - low <= _PRECISION * window.length:
@@ -47,11 +51,7 @@ def minimum_time(window: Window, tolerance: float, notes: tuple[str, ...]) -> Se
         here = replace(window, t1=time)
         local = _least(here, [best.bang, *(local.bang for local in found[1:3])])
         distance = _distance(local)
-        earlier = _exact(here, [local]) if tolerance == 0 and distance > goal else None
-        if earlier is not None:
-            high, best = earlier.time, Local(earlier.bang, 0.0, 0.0)
-            time = 0.5 * (low + high)
-        elif distance <= goal:
+        if distance <= goal:
             high, best = time, local
             # The arrival may lie well before this end, where ε = 0 only waits.
             time = 0.5 * (low + high)
@@ -62,8 +62,22 @@ def minimum_time(window: Window, tolerance: float, notes: tuple[str, ...]) -> Se
             # One step beyond the root turns it into the upper bound.
             ahead = newton + 1e-9 * (newton - time) + 2e-13 * window.length
             time = ahead if low < ahead < high else 0.5 * (low + high)
-    arrival = replace(window, t1=high)
-    return _made(arrival, tidy(arrival, best.bang), high, _distance(best), notes, window.t1)
+    end = replace(window, t1=high)
+    return _made(end, tidy(end, best.bang), high, _distance(best), notes, window.t1)
+
+
+def _earliest(window: Window, arrival: Arrival) -> Arrival:
+    """The earliest exact arrival: just before the one that is known, then at half its time, until there is none."""
+    low, just_before = window.s, True
+    while arrival.time - low > _NEXT * window.length:
+        time = arrival.time - 0.5 * _NEXT * window.length if just_before else 0.5 * (low + arrival.time)
+        here = replace(window, t1=time)
+        earlier = _exact(here, search_bang_bang(here))
+        if earlier is None:
+            low, just_before = time, True
+        else:
+            arrival, just_before = earlier, not just_before
+    return arrival
 
 
 def _least(window: Window, warm: list[Bang]) -> Local:
