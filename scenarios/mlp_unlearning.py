@@ -1,0 +1,321 @@
+"""Forgetting in a network: digits, random points and one class's outliers, by every algorithm, with every measure.
+
+A small over-fitted MLP has to forget a group of points. D2D and R2D (gradient descent and SGD), ascent, ascent with repair,
+the infinitesimal jackknife, a Newton step, SISA and retraining are measured beside the retrained model: accuracies, tug of
+war, distance in θ and in outputs, a membership attack, the steps to relearn, gradients and time.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+
+from homotopy import (
+    MLP,
+    CrossEntropyLoss,
+    Dataset,
+    MembershipInference,
+    Problem,
+    RequestError,
+    Unlearned,
+    WorkError,
+    attack_features,
+    datasets,
+    descend_to_delete,
+    estimate_constants,
+    gradient_ascent,
+    gradient_difference,
+    infinitesimal_jackknife,
+    measure,
+    membership_inference,
+    newton_removal,
+    relearn_time,
+    retrain,
+    rewind_to_delete,
+    sisa,
+    tug_of_war,
+)
+from homotopy.run import Progress, RunResult
+from homotopy.unlearning._metrics import score
+from homotopy.viz import FULL, INK, MUTED, RETAINED
+
+SETS = {"random": "random points", "outliers": "outliers of one class"}
+COLUMNS = ("tug_of_war", "distance", "function_distance", "relearn", "gradients", "seconds", "forget_accuracy",
+           "retain_accuracy", "test_accuracy", "forget_loss", "retain_loss", "test_loss")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The network, what it forgets, and the budget."""
+
+    points: int = 400
+    """training points"""
+    test: int = 500
+    """test points"""
+    width: int = 16
+    """hidden neurons"""
+    ridge: float = 3e-5
+    """ρ/n"""
+    forget: int = 15
+    """points to be forgotten"""
+    outlier_class: int = 8
+    """the class whose outliers (largest loss in a model that was trained without them) are forgotten"""
+    train_steps: int = 1200
+    """T"""
+    share: float = 0.25
+    """K/T of D2D and R2D"""
+    step: float = 1.0
+    """η·L with L measured at the start"""
+    batch_size: int = 50
+    """mini-batches of the SGD runs"""
+    ascent_steps: int = 15
+    """steps of gradient ascent and of gradient difference"""
+    damping: float = 0.02
+    """λ of the jackknife and the Newton step (mean convention, Gauss–Newton)"""
+    shards: int = 4
+    """of SISA"""
+    seeds: int = 6
+    """networks, splits and forgotten groups; the attack pools them"""
+    seed: int = 0
+    """first seed"""
+
+
+QUICK = Settings(points=120, test=80, width=3, forget=5, train_steps=60, batch_size=20, seeds=1, ascent_steps=4)
+
+
+class _Row(NamedTuple):
+    numbers: list[float]
+    inside: np.ndarray | None
+    outside: np.ndarray | None
+
+
+def run(settings: Settings, progress: Progress) -> RunResult:
+    """Train, forget by every algorithm, measure, attack, draw."""
+    if not 0 < settings.share < 1 or settings.seeds < 1 or settings.forget < 5:
+        raise RequestError("share must lie in (0, 1), seeds be at least 1 and forget at least 5")
+    if settings.forget > settings.points // 4:
+        raise RequestError(f"forget must be at most a quarter of points = {settings.points}, but is {settings.forget}")
+    whole = datasets.load("digits")
+    if settings.points + settings.test > whole.n:
+        raise RequestError(f"points and test must fit into the {whole.n} digits")
+    rows: dict[str, dict[str, list[_Row]]] = {kind: {} for kind in SETS}
+    used: list[Dataset] = []
+    codes = {"successful": 0, "failed": 0}
+    with progress.task("networks", settings.seeds * len(SETS)) as advance:
+        for seed in range(settings.seed, settings.seed + settings.seeds):
+            for kind in SETS:
+                _forget(settings, whole, kind, seed, rows[kind], used, codes)
+                advance(1)
+    numbers = {
+        kind: {name: np.array([row.numbers for row in found]) for name, found in algorithms.items()}
+        for kind, algorithms in rows.items()
+    }
+    attacks = {kind: _attack(settings, algorithms) for kind, algorithms in rows.items()}
+    names = list(numbers["random"])
+    table = np.stack([[numbers[kind][name] for name in names] for kind in SETS])
+    aurocs = np.array([
+        [[a.low, a.auroc, a.high] if (a := attacks[kind].get(name)) else [np.nan] * 3 for name in names] for kind in SETS
+    ])  # fmt: skip
+    data = xr.Dataset(
+        {"measure": (("kind", "algorithm", "seed", "column"), table), "auroc": (("kind", "algorithm", "quantile"), aurocs)},
+        coords={"kind": list(SETS), "algorithm": names, "column": list(COLUMNS), "quantile": ["low", "auroc", "high"]},
+    )
+    return RunResult(
+        figures={"mlp_unlearning": _draw(settings, numbers, attacks)},
+        data=data,
+        summary="\n".join(_say(kind, numbers[kind], attacks[kind]) for kind in SETS),
+        datasets=tuple(used),
+        result_codes={code: count for code, count in codes.items() if count},
+    )
+
+
+def _forget(settings, whole, kind, seed, rows, used, codes) -> None:
+    """One network and one group: every algorithm, measured; appended to `rows`."""
+    rng = np.random.default_rng([settings.seed, seed])
+    order = rng.permutation(whole.n)
+    train, test = whole.subset(order[: settings.points]), whole.subset(order[settings.points :][: settings.test])
+    if len(np.unique(train.y)) < 10:
+        raise WorkError("a class is missing from the training points; raise points")
+    used.append(train)
+    problem = Problem(MLP(width=settings.width), train, delete=0, loss=CrossEntropyLoss(), ridge=settings.ridge * train.n)
+    theta0 = problem.initial(seed)
+    eta = settings.step / (train.n * estimate_constants(problem, thetas=theta0[None]).smoothness)
+    gone = _group(settings, kind, problem, theta0, eta, rng)
+    problem = problem.deleting(gone)
+    train_steps, spend = settings.train_steps, max(1, round(settings.share * settings.train_steps))
+    shared = {"step": eta, "train_steps": train_steps}
+    stochastic = {"method": "sgd", "batch_size": settings.batch_size, "key": seed}
+    reference = retrain(problem, theta0, step=eta, steps=train_steps).theta
+    first = descend_to_delete(problem, theta0, **shared, unlearn_steps=spend)
+    trained = first.trained
+    jobs = {
+        "D2D": lambda: first,
+        "R2D": lambda: rewind_to_delete(problem, theta0, **shared, rewind_steps=spend),
+        "D2D, SGD": lambda: descend_to_delete(problem, theta0, **shared, unlearn_steps=spend, **stochastic),
+        "R2D, SGD": lambda: rewind_to_delete(problem, theta0, **shared, rewind_steps=spend, **stochastic),
+        "gradient ascent": lambda: gradient_ascent(problem, trained, step=eta, steps=settings.ascent_steps),
+        "gradient difference": lambda: gradient_difference(problem, trained, step=eta, steps=settings.ascent_steps),
+        "jackknife": lambda: infinitesimal_jackknife(
+            problem, trained, hessian="gauss-newton", damping=settings.damping
+        ),
+        "Newton step": lambda: newton_removal(problem, trained, hessian="gauss-newton", damping=settings.damping),
+        "retrained": lambda: retrain(problem, theta0, step=eta, steps=train_steps),
+    }
+    forgotten = train.subset(gone)
+    fresh = test.subset(rng.choice(test.n, settings.forget, replace=False))
+    level = 1.5 * float(np.mean(np.asarray(_losses(problem, trained))[gone]))
+
+    def record(name: str, theta, cost: float, seconds: float) -> None:
+        found = measure(problem, theta, reference, test)
+        relearn = relearn_time(problem, theta, step=eta, level=level, most=train_steps)
+        numbers = [
+            found.tug_of_war, found.distance, found.function_distance, float(relearn), cost, seconds, found.forget_accuracy,
+            found.retain_accuracy, found.test_accuracy, found.forget_loss, found.retain_loss, found.test_loss,
+        ]  # fmt: skip
+        row = _Row(numbers, attack_features(problem, theta, forgotten), attack_features(problem, theta, fresh))
+        rows.setdefault(name, []).append(row)
+
+    record("trained", trained, 0.0, 0.0)
+    for name, job in jobs.items():
+        try:
+            answer: Unlearned = job()
+            if settings.seeds > 1 and not rows.get(name):
+                answer = job()  # the first call compiled: the second is timed
+            record(name, answer.theta, answer.gradient_evaluations, answer.seconds)
+            codes["successful"] += 1
+        except WorkError:
+            codes["failed"] += 1
+            rows.setdefault(name, []).append(_Row([np.nan] * len(COLUMNS), None, None))
+    _shards(settings, problem, theta0, eta, gone, reference, test, rows)
+
+
+@eqx.filter_jit
+def _losses(problem: Problem, theta: jax.Array) -> jax.Array:
+    return problem.losses(theta)
+
+
+def _group(settings, kind: str, problem: Problem, theta0, eta: float, rng) -> np.ndarray:
+    """The points to forget: random ones, or those of one class that a model of the other half finds hardest."""
+    if kind == "random":
+        return np.sort(rng.choice(problem.n, settings.forget, replace=False))
+    members = np.flatnonzero(np.asarray(problem.data.y) == settings.outlier_class)
+    if len(members) < settings.forget:
+        raise WorkError(
+            f"class {settings.outlier_class} has only {len(members)} training points; raise points or lower forget"
+        )
+    losses = np.zeros(problem.n)
+    for start in range(0, len(members), settings.forget):  # in turn, each part judged by a model that never saw it
+        part = members[max(0, min(start, len(members) - settings.forget)) :][: settings.forget]
+        blind = retrain(problem.deleting(part), theta0, step=eta, steps=settings.train_steps).theta
+        losses[part] = np.asarray(_losses(problem, blind))[part]
+    return np.sort(members[np.argsort(-losses[members])][: settings.forget])
+
+
+def _shards(settings, problem, theta0, eta, gone, reference, test, rows) -> None:
+    """SISA: exact by construction, so that only its accuracies and its price are of interest."""
+    model = sisa(problem, theta0, shards=settings.shards, step=eta, train_steps=settings.train_steps)
+    try:
+        after = model.delete(gone)
+    except RequestError:
+        rows.setdefault("SISA", []).append(_Row([np.nan] * len(COLUMNS), None, None))
+        return
+    kept = np.setdiff1d(np.arange(problem.n), gone)
+    numbers = dict.fromkeys(COLUMNS, float("nan"))
+    mine, theirs = [], []
+    for name, data in (("forget", problem.data.subset(gone)), ("retain", problem.data.subset(kept)), ("test", test)):
+        predictions = after.predict(data.x)
+        right = float(score(problem, predictions, data.y))
+        numbers[f"{name}_accuracy"] = right
+        numbers[f"{name}_loss"] = float(jnp.mean(jax.vmap(problem.loss.value)(predictions, data.y)))
+        mine.append(right)
+        theirs.append(float(score(problem, problem.predict(reference, data.x), data.y)))
+    numbers |= {"tug_of_war": tug_of_war(mine, theirs), "gradients": after.gradient_evaluations, "seconds": after.seconds}
+    rows.setdefault("SISA", []).append(_Row([numbers[name] for name in COLUMNS], None, None))
+
+
+def _attack(settings: Settings, algorithms: dict[str, list[_Row]]) -> dict[str, MembershipInference]:
+    found = {}
+    for name, rows in algorithms.items():
+        inside = [row.inside for row in rows if row.inside is not None]
+        outside = [row.outside for row in rows if row.outside is not None]
+        if inside and outside:
+            joined = np.concatenate(inside), np.concatenate(outside)
+            found[name] = membership_inference(*joined, repeats=5, seed=settings.seed)
+    return found
+
+
+# Figure and words ---------------------------------------------------------------------------------------------------
+
+
+def _draw(settings: Settings, numbers, attacks):
+    figure, grid = plt.subplots(2, 5, figsize=(17.5, 8.2), layout="constrained", sharey="row")
+    names = list(numbers["random"])
+    places = np.arange(len(names))[::-1]
+    colors = [FULL if name == "trained" else INK if name == "retrained" else RETAINED for name in names]
+    panels = (
+        ("tug_of_war", "tug of war (1 = as retrained)", "linear"), ("distance", "‖θ − θ_retrained‖", "log"),
+        ("relearn", "steps to relearn (few = remembered)", "symlog"), ("gradients", "gradients spent", "symlog"),
+    )  # fmt: skip
+    for row, kind in enumerate(SETS):
+        for panel, (column, label, scale) in zip(grid[row], panels, strict=False):
+            values = np.array([numbers[kind][name][:, COLUMNS.index(column)] for name in names])
+            middle = _means(values)
+            panel.barh(places, np.nan_to_num(middle), color=colors, alpha=0.6)
+            for place, points in zip(places, values, strict=True):
+                panel.plot(points, np.full(len(points), place), "o", color=INK, ms=2.5, alpha=0.7)
+            panel.set(xlabel=label, xscale=scale, yticks=places, yticklabels=names)
+            if column == "tug_of_war":
+                panel.set_xlim(max(0.0, float(np.nanmin(values)) - 0.1), 1.0)
+        panel = grid[row, 4]
+        for place, name, color in zip(places, names, colors, strict=True):
+            attack = attacks[kind].get(name)
+            if attack is not None:
+                panel.plot([attack.low, attack.high], [place, place], color=color, lw=3, alpha=0.6)
+                panel.plot(attack.auroc, place, "o", color=INK, ms=4)
+        panel.axvline(0.5, color=MUTED, lw=1.0)
+        panel.set(xlabel="attack's AUROC, 95 % interval (½ = blind)")
+        panel.set_title(_verdict(attacks[kind]), fontsize=9.5)
+        grid[row, 0].set_title(f"{SETS[kind]}: {_winner(numbers[kind])}", fontsize=9.5)
+    return figure
+
+
+def _means(values: np.ndarray) -> np.ndarray:
+    """The mean over seeds of every algorithm, NaN where no seed has a value."""
+    known = np.isfinite(values)
+    return np.where(known.any(axis=1), np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1), np.nan)
+
+
+def _winner(numbers: dict[str, np.ndarray]) -> str:
+    rivals = {name: values for name, values in numbers.items() if name not in ("trained", "retrained")}
+    means = _means(np.array([values[:, 0] for values in rivals.values()]))
+    best = list(rivals)[int(np.nanargmax(means))]
+    return f"best tug of war {best} {np.nanmax(means):.3f}"
+
+
+def _verdict(attacks: dict[str, MembershipInference]) -> str:
+    before, never = attacks["trained"], attacks["retrained"]
+    if not before.detects:
+        return f"attack blind on the trained model ({before.auroc:.2f}): proves nothing"
+    if never.detects:
+        return f"trained {before.auroc:.2f}; retrained {never.auroc:.2f} too: the points differ, not only memory"
+    still = sum(attack.detects for name, attack in attacks.items() if name != "trained")
+    return f"trained {before.auroc:.2f}, retrained {never.auroc:.2f}; detects after {still} of {len(attacks) - 2}"
+
+
+def _say(kind: str, numbers: dict[str, np.ndarray], attacks: dict[str, MembershipInference]) -> str:
+    lines = [f"{SETS[kind]}: {_verdict(attacks)}"]
+    for name, values in numbers.items():
+        mean = dict(zip(COLUMNS, _means(values.T), strict=True))
+        attack = f", attack {attacks[name].auroc:.3f}" if name in attacks else ""
+        lines.append(
+            f"  {name}: tug of war {mean['tug_of_war']:.3f}, forget / retain / test {mean['forget_accuracy']:.3f} / "
+            f"{mean['retain_accuracy']:.3f} / {mean['test_accuracy']:.3f}, distance {mean['distance']:.3g} (outputs "
+            f"{mean['function_distance']:.3g}){attack}, relearns in {mean['relearn']:.0f}, {mean['gradients']:.0f} gradients, "
+            f"{mean['seconds'] * 1e3:.0f} ms"
+        )
+    return "\n".join(lines)
