@@ -16,6 +16,8 @@ from ._linear import Vector
 _BANG, _SINGULAR_RUN = 0.02, 3
 # σ contradicts ε when the Pontryagin residual on bang arcs is above this.
 _CONTRADICTION = 1e-7
+# Two or more neighbouring bang arcs shorter than this share of [s, T] may imitate one singular arc.
+_SHORT = 0.02
 # A singular arc is kept as at most this many levels.
 _LEVELS = 8
 
@@ -89,6 +91,30 @@ def detect(levels: Vector, length: float, forced: bool) -> Arcs:
         else:
             merged.append(arc)
     return Arcs(np.array([a[0] for a in merged]), np.array([a[1] for a in merged]), tuple(a[2] for a in merged))
+
+
+def as_they_are(levels: Vector, length: float) -> Arcs:
+    """Levels on equal pieces, each an arc: free wherever it is strictly between 0 and 1."""
+    free = (levels >= _BANG) & (levels <= 1 - _BANG)
+    widths = np.full(len(levels), length / len(levels))
+    return _joined(Arcs(widths, np.where(free, levels, np.rint(levels)), tuple(free.tolist())))
+
+
+def calmed(arcs: Arcs) -> Arcs | None:
+    """The arcs with every cluster of short bang arcs, the imitation of a singular arc, made one; None without a cluster."""
+    total = float(arcs.lengths.sum())
+    short = (arcs.lengths < _SHORT * total) & ~np.array(arcs.free)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], short.astype(int), [0]]))).tolist()
+    clusters = [(low, high) for low, high in zip(edges[::2], edges[1::2], strict=True) if high - low >= 2]
+    if not clusters:
+        return None
+    lengths, levels, free = arcs.lengths.copy(), arcs.levels.copy(), np.array(arcs.free)
+    for low, high in clusters:
+        part = lengths[low:high]
+        levels[low], free[low] = float(part @ levels[low:high]) / float(part.sum()), True
+        lengths[low], lengths[low + 1 : high] = part.sum(), 0.0
+    kept = lengths > 0
+    return _joined(Arcs(lengths[kept], levels[kept], tuple(free[kept].tolist())))
 
 
 def contradicted(arcs: Arcs, ts: Vector, sigma: Vector) -> Arcs | None:

@@ -18,7 +18,7 @@ from ._families import Parametric, nodes
 from ._goals import goal_value, linear_metric
 from ._linear import linear_control
 from ._pontryagin import pontryagin_residual, residual_times, switching_function
-from ._refine import contradicted, detect, refine
+from ._refine import as_they_are, calmed, contradicted, detect, refine
 from ._result import Arc, SearchResult
 from ._search_linear import best_certificate
 from ._step import simulated_steps
@@ -27,6 +27,8 @@ from ._switching import window
 _KNOTS = 12  # at most, of a piecewise linear schedule
 # Two starts agree when their objectives differ by less than this fraction of the baseline's.
 _AGREE = 1e-6
+# A simpler structure is preferred when it costs at most this fraction of the baseline more.
+_AS_GOOD = 1e-9
 _GREEDY_CELLS = 1000
 # How often an arc that σ contradicts is put in before the search stops.
 _INSERTIONS = 4
@@ -80,7 +82,8 @@ def general_search(
         extra |= {"starts": len(ends), "agreed": agreed}
         if family in ("piecewise-constant", "bang-bang") and not per_point:
             forced = family == "bang-bang"
-            arcs = trial = detect(best[0], t1 - s, forced)
+            trial = detect(best[0], t1 - s, forced)
+            arcs = as_they_are(best[0], t1 - s)
             cost = np.inf if forced else cost
             for _ in range(_INSERTIONS):
                 before = cost
@@ -99,6 +102,12 @@ def general_search(
                 if flipped is None:
                     break
                 trial = flipped
+            if not forced and (simpler := calmed(arcs)) is not None:
+                for candidate in refine(setting, goal, simpler, steps * parametric.arcs):
+                    refined = candidate.schedule(s, t1)
+                    refined_energy, refined_cost = value(refined)
+                    if refined_cost <= cost + _AS_GOOD * max(baseline, 1e-300):
+                        schedule, energy, cost, arcs = refined, refined_energy, refined_cost, candidate
             extra["structure"] = tuple(Arc(s + a, s + b, kind) for a, b, kind in arcs.described())
     certificate = _certificate(problem, theta0, target, s, t1, goal, weight_price, cost, how, per_point)
     residual = float("nan") if per_point else 0.0
