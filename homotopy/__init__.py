@@ -30,7 +30,7 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
         "simulate", "surface", "sensitivity", "Trajectory", "Surface", "Sensitivity", "Rodas5P",
     ),
     "endpoints": (
-        "optimum", "leave_one_out", "leave_one_out_all", "Endpoint", "NotStationaryWarning",
+        "optimum", "leave_one_out", "leave_one_out_all", "leave_one_out_proof", "Endpoint", "NotStationaryWarning",
         "influence", "Influence", "corrected_influence", "newton_estimate", "influence_matrix", "self_influence",
         "weight_jacobian", "leverage", "cooks_distance", "theta_ddot", "theta_dot_change", "ThetaDotChange",
         "AbstractInverse", "Cholesky", "CG", "GMRES", "LiSSA", "Arnoldi", "EKFAC", "inverse_memory",
@@ -54,6 +54,14 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
         "MembershipInference",
     ),
     "hypotheses": ("Hypothesis", "Finding", "Rule", "Scale"),
+    "attribution": (
+        "exact_shapley", "leave_one_out_values", "truncated_monte_carlo_shapley", "gradient_shapley", "knn_shapley",
+        "ShapleyEstimate", "RefitUtility", "bayesian_influence", "gaussian_bayesian_influence", "BayesianInfluence",
+        "ChainsWarning", "split_rhat", "effective_sample_size", "flow_influence_kernel", "FlowKernel", "descend",
+        "DescentRun", "sgd_influence", "tracin", "grad_dot", "source_influence", "two_layer_time_scales", "TimeScales",
+        "theoretical_exponents", "linear_datamodelling_score", "datamodelling_subsets", "DatamodellingScore",
+        "removal_curve", "addition_curve", "mislabel_auc", "rank_agreement",
+    ),
 }  # fmt: skip
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 

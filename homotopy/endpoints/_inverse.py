@@ -52,7 +52,10 @@ class Cholesky(AbstractInverse):
 
 
 class CG(AbstractInverse):
-    """Conjugate gradients to a residual of `rtol`, for B + nλI ≻ 0; memory O(dim).
+    """Conjugate gradients, stopped at `rtol`, for B + nλI ≻ 0; memory O(dim).
+
+    The stop is Lineax's, on the recurrence's own residual; the one that is reported is measured afterwards, and may be
+    some ten times `rtol` where B + nλI is ill-conditioned.
 
     `rank` > 0 first builds a randomised Nyström preconditioner of that rank (Frangella, Tropp and Udell 2023), memory
     O(rank·dim), which pays where few eigenvalues lie far above nλ.
