@@ -1,0 +1,172 @@
+"""When a point matters: the exact sensitivity of θ(T), or of any query, to the weight of every point at every time.
+
+Notation: θ(t) the flow of R_ε, q a query with gradient g_q = ∇φ_q(θ(T)), Φ(T, t) the flow's linearisation from t to T.
+
+    δθ(T) = −∫₀ᵀ Φ(T,t) ∇ℓ_j(θ(t)) δw_j(t) dt,   k_qj(t) = −g_qᵀ Φ(T,t) ∇ℓ_j(θ(t))   (mathematics §10)
+
+λ(t) = Φ(T,t)ᵀ g_q solves λ̇ = ∇²R_ε(θ(t)) λ backwards from λ(T) = g_q, where it is stable; then one derivative of all
+losses in the direction λ gives k for all n points: one adjoint solve per query, and none per point.
+"""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._errors import RequestError, WorkError
+from ..endpoints._matrix import _query_gradients
+from ..flow import AbstractSchedule, Constant, simulate
+from ..flow._diffrax import advice, choose_solver
+from ..flow._simulate import as_saved_times, as_time
+from ..problem import Problem
+from ..scheduler._pontryagin import _Reversed
+
+_MAX_STEPS = 4096  # per arc of the adjoint solve: its steps are the panels of the time integral
+_NODES, _WEIGHTS = (jnp.asarray(values) for values in np.polynomial.legendre.leggauss(5))
+_PANELS = 64  # panels are integrated this many at a time, and their number is rounded up to a multiple
+
+
+class FlowKernel(eqx.Module):
+    """The sensitivity of queries to every point's weight, resolved in time.
+
+    `kernel` (queries, times, n): change of the query per unit of weight added to point j per unit of time at t; sum
+    convention. `removal` (queries, times, n) = −∫_t^T k ds: change of the query, to first order, when the point is left
+    out from t on; its first time slice, when `ts` starts at 0, is the influence of the point on the whole training:
+    + = removing the point increases the query, the sign of `influence_matrix`.
+    """
+
+    ts: Float[Array, " times"]
+    thetas: Float[Array, "times dim"]
+    theta1: Float[Array, " dim"]
+    kernel: Float[Array, "queries times n"]
+    removal: Float[Array, "queries times n"]
+    steps: Float[Array, " queries"]
+
+    def __str__(self) -> str:
+        queries, times, n = self.kernel.shape
+        turning = int(np.sum(np.any(np.sign(self.kernel[:, 1:]) != np.sign(self.kernel[:, :-1]), axis=1)))
+        return (
+            f"flow influence kernel of {n} points on {queries} queries at {times} times; {turning} of {queries * n} "
+            f"kernels change sign, adjoint solves took {int(np.sum(self.steps))} steps"
+        )
+
+
+def flow_influence_kernel(
+    problem: Problem,
+    theta0: Any,
+    *,
+    t1: Any,
+    ts: Any = None,
+    queries: Any = None,
+    schedule: AbstractSchedule | None = None,
+    solver: str | diffrax.AbstractSolver | None = None,
+    rtol: float = 1e-9,
+    atol: float = 1e-11,
+) -> FlowKernel:
+    """k_qj(t) and −∫_t^T k_qj for all n points, at `ts` (101 equal steps of [0, t1] when not given).
+
+    `queries`: None for θ(T) itself (queries = dim, row r is the r-th component of θ(T)), a `Dataset` for the losses of
+    its points, a function θ ↦ (queries,), or gradients (queries, dim) at θ(T). `schedule` is ε(t) of the deleted set
+    (ε ≡ 1 when not given); the weight that is perturbed is that of every single point. Cost: one forward solve and one
+    adjoint solve per query, whatever n. Raises as `simulate` does.
+    """
+    theta0 = problem.check_theta(theta0)
+    schedule = Constant(1.0) if schedule is None else schedule
+    t1 = as_time(t1)
+    ts = jnp.linspace(0.0, t1, 101) if ts is None else as_saved_times(ts)
+    if float(ts[-1]) > float(t1):
+        raise RequestError(f"ts must end at or before t1 = {float(t1):g}, but ends at {float(ts[-1]):g}")
+    options = {"rtol": rtol, "atol": atol}
+    forward = simulate(problem, schedule, theta0, t1=t1, ts=ts, method="diffrax", solver=solver, dense=True, **options)
+    asked = jnp.eye(problem.dim) if queries is None else _query_gradients(problem, forward.theta1, queries)
+    _, chosen = choose_solver(problem, theta0, t1, solver)
+    mirrored = _Reversed(schedule, t1)
+    dense = forward.dense
+    kernels, removals, steps = [], [], []
+    for gradient in asked:
+        arcs, times, result, count = _adjoint(
+            problem, mirrored, dense, gradient, t1, chosen, jnp.asarray(rtol), jnp.asarray(atol)
+        )
+        if result != diffrax.RESULTS.successful:
+            raise WorkError(f"adjoint solve: {advice(result, _MAX_STEPS)}")
+        edges = _edges(np.asarray(times), np.asarray(ts), float(t1))
+        kernel, panels = _kernel(problem, dense, arcs, mirrored, ts, jnp.asarray(edges), t1)
+        later = np.concatenate([np.cumsum(np.asarray(panels)[::-1], axis=0)[::-1], np.zeros((1, problem.n))])
+        kernels.append(kernel)
+        removals.append(-later[np.searchsorted(edges, np.asarray(ts))])
+        steps.append(float(count))
+    return FlowKernel(
+        ts, forward.thetas, forward.theta1, jnp.stack(kernels), jnp.asarray(np.stack(removals)), jnp.asarray(steps)
+    )
+
+
+def _edges(times: np.ndarray, ts: np.ndarray, t1: float) -> np.ndarray:
+    """Panel edges in [0, t1]: the adjoint's own steps, the arcs' ends and `ts`, padded with empty panels at t1."""
+    inside = times[np.isfinite(times)]
+    edges = np.unique(np.concatenate([[0.0, t1], np.clip(t1 - inside, 0.0, t1), np.clip(ts, 0.0, t1)]))
+    panels = -(-(len(edges) - 1) // _PANELS) * _PANELS
+    return np.concatenate([edges, np.full(panels + 1 - len(edges), t1)])
+
+
+@eqx.filter_jit
+def _adjoint(problem, mirrored, theta, gradient, t1, solver, rtol, atol):
+    """λ arc by arc in the reversed time s = T − t, with dense output and the times of its steps."""
+    edges = jnp.concatenate([jnp.zeros(1), mirrored.discontinuities(), t1[None]])
+    controller = diffrax.PIDController(rtol=rtol, atol=atol, dtmin=1e-15, force_dtmin=False)
+
+    def arc(carry, here):
+        state, code = carry
+        index, start, end = here
+        length = end - start
+
+        def field(tau, state, _):
+            # The state carries its own clock, so that a Rosenbrock method sees how θ(t) changes within a step.
+            adjoint, s = state[:-1], state[-1]
+            epsilon = mirrored.piece(index, s)
+            moved = problem.hvp(theta(jnp.clip(t1 - s, 0.0, t1)), adjoint, epsilon)
+            return length * jnp.append(-moved, 1.0)
+
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(field), solver, 0.0, 1.0, None, jnp.append(state, start),
+            saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(t1=True), diffrax.SubSaveAt(steps=True)], dense=True),
+            stepsize_controller=controller, max_steps=_MAX_STEPS, throw=False,
+        )  # fmt: skip
+        last, _ = solution.ys
+        times = start + solution.ts[1] * length
+        fine = code == diffrax.RESULTS.successful
+        code = diffrax.RESULTS.where(fine, solution.result, code)
+        return (last[0, :-1], code), (solution.interpolation, times, solution.stats["num_accepted_steps"])
+
+    arcs = jnp.arange(edges.shape[0] - 1)
+    start = (gradient, diffrax.RESULTS.successful)
+    (_, code), (interpolation, times, counts) = jax.lax.scan(arc, start, (arcs, edges[:-1], edges[1:]))
+    return (edges, interpolation), jnp.append(times.reshape(-1), edges), code, jnp.sum(counts)
+
+
+@eqx.filter_jit
+def _kernel(problem, theta, arcs, mirrored, ts, edges, t1):
+    """k at `ts` (times, n), and its integral over every panel (panels, n)."""
+    reversed_edges, interpolation = arcs
+    last = reversed_edges.shape[0] - 2
+
+    def adjoint(t):
+        s = t1 - t
+        index = jnp.clip(jnp.searchsorted(reversed_edges, s) - 1, 0, last)
+        here = jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, interpolation)
+        start, end = reversed_edges[index], reversed_edges[index + 1]
+        tau = (s - start) / jnp.where(end > start, end - start, 1.0)
+        return here.evaluate(jnp.clip(tau, 0.0, 1.0))[:-1]
+
+    def at(t):
+        return -jax.jvp(problem.losses, (theta(t),), (adjoint(t),))[1]
+
+    def panel(edge):
+        middle, half = 0.5 * (edge[0] + edge[1]), 0.5 * (edge[1] - edge[0])
+        return half * (_WEIGHTS @ jax.vmap(at)(middle + half * _NODES))
+
+    pairs = jnp.stack([edges[:-1], edges[1:]], axis=1)
+    return jax.vmap(at)(ts), jax.lax.map(panel, pairs, batch_size=_PANELS)

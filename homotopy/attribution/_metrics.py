@@ -1,0 +1,142 @@
+"""How good is an attribution? Datamodelling score, removal and addition curves, detection of wrong labels, ranks.
+
+Every function takes scores (n,), larger = more valuable to the utility (a Shapley value is one; of an influence on a
+loss, the value is + the rise when the point is removed).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.stats
+from jaxtyping import Bool, Float, Int
+
+from .._errors import RequestError
+from ..problem._dataset import as_floats
+from ._shapley import Value, evaluate
+
+
+@dataclass(frozen=True)
+class DatamodellingScore:
+    """Rank correlation of predicted and actual utilities of random subsets, with a bootstrap interval over subsets."""
+
+    score: float
+    interval: tuple[float, float]
+    level: float
+    predicted: Float[np.ndarray, " m"]
+    actual: Float[np.ndarray, " m"]
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return (
+            f"linear datamodelling score {self.score:+.3f} [{low:+.3f}, {high:+.3f}] ({100 * self.level:.0f} %, "
+            f"{len(self.actual)} subsets)"
+        )
+
+
+def linear_datamodelling_score(
+    scores: Any,
+    value: Value | None,
+    *,
+    subsets: int = 100,
+    fraction: float = 0.5,
+    seed: int = 0,
+    level: float = 0.95,
+    vectorised: bool = False,
+    actual: Any = None,
+) -> DatamodellingScore:
+    """Spearman's ρ between Σ_{i∈S} scores_i and v(S) over random S of `fraction`·n points (Park et al. 2023, LDS).
+
+    `value` as in `exact_shapley`. `actual` (subsets,) are the v(S) of `datamodelling_subsets` with the same seed, when
+    they are known already: one set of retrainings judges many scores. The interval is a percentile bootstrap.
+    """
+    scores = _scores(scores)
+    masks = datamodelling_subsets(len(scores), subsets=subsets, fraction=fraction, seed=seed)
+    if (value is None) == (actual is None):
+        raise RequestError("either value or actual must be given: what to train, or the values already found")
+    found = np.asarray(as_floats(actual, "actual")) if value is None else evaluate(value, masks, vectorised)
+    if found.shape != (subsets,):
+        raise RequestError(f"actual must have one value per subset ({subsets},), but has shape {found.shape}")
+    predicted = masks @ scores
+    rng = np.random.default_rng([seed, 1])
+    rows = rng.integers(0, subsets, (1000, subsets))
+    again = [_spearman(predicted[row], found[row]) for row in rows]
+    low, high = np.quantile(again, [0.5 - level / 2, 0.5 + level / 2])
+    return DatamodellingScore(_spearman(predicted, found), (float(low), float(high)), level, predicted, found)
+
+
+def datamodelling_subsets(n: int, *, subsets: int = 100, fraction: float = 0.5, seed: int = 0) -> Bool[np.ndarray, "m n"]:
+    """The random subsets (subsets, n) of `linear_datamodelling_score`."""
+    size = round(fraction * n)
+    if not 0 < size < n or subsets < 3:
+        raise RequestError(f"fraction must leave 1…{n - 1} of {n} points and subsets be ≥ 3, but are {fraction} and {subsets}")
+    rng = np.random.default_rng([seed, 0])
+    masks = np.zeros((subsets, n), bool)
+    for mask in masks:
+        mask[rng.permutation(n)[:size]] = True
+    return masks
+
+
+def removal_curve(
+    scores: Any, value: Value, counts: Any = None, *, best_first: bool = True, vectorised: bool = False
+) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+    """How many points are removed (k,), and v of the rest (k,), the most valuable first (or last: `best_first=False`).
+
+    Removing valuable points first should make v fall fast; equal scores keep the order of the rows.
+    """
+    return _curve(scores, value, counts, best_first, vectorised, keep=False)
+
+
+def addition_curve(
+    scores: Any, value: Value, counts: Any = None, *, best_first: bool = True, vectorised: bool = False
+) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+    """How many points are in (k,), and v of them (k,), the most valuable first: v should rise fast."""
+    return _curve(scores, value, counts, best_first, vectorised, keep=True)
+
+
+def _curve(scores, value, counts, best_first, vectorised, *, keep):
+    scores = _scores(scores)
+    n = len(scores)
+    counts = np.arange(n + 1) if counts is None else np.asarray(counts)
+    if counts.ndim != 1 or counts.dtype.kind not in "iu" or counts.size == 0 or counts.min() < 0 or counts.max() > n:
+        raise RequestError(f"counts must be whole numbers in 0…{n}, but are {counts}")
+    order = np.argsort(-scores if best_first else scores, kind="stable")
+    rank = np.empty(n, int)
+    rank[order] = np.arange(n)
+    first = rank[None, :] < counts[:, None]
+    return counts, evaluate(value, first if keep else ~first, vectorised)
+
+
+def mislabel_auc(scores: Any, wrong: Any) -> float:
+    """Area under the ROC curve of finding the points `wrong` (n,) (boolean) by their low scores: 1 = all at the bottom,
+    0.5 = chance (Mann–Whitney, ties count half)."""
+    scores = _scores(scores)
+    wrong = np.asarray(wrong)
+    if wrong.shape != scores.shape or wrong.dtype != bool:
+        raise RequestError(f"wrong must be a boolean mask {scores.shape}, but has shape {wrong.shape} of {wrong.dtype}")
+    bad, good = int(wrong.sum()), int((~wrong).sum())
+    if bad == 0 or good == 0:
+        raise RequestError(f"wrong must mark some points and not all, but marks {bad} of {len(wrong)}")
+    ranks = scipy.stats.rankdata(-scores)
+    return float((ranks[wrong].sum() - bad * (bad + 1) / 2) / (bad * good))
+
+
+def rank_agreement(scores: Any, reference: Any) -> float:
+    """Spearman's ρ of two attributions of the same points; 0 where one of them is constant."""
+    scores, reference = _scores(scores), _scores(reference)
+    if scores.shape != reference.shape:
+        raise RequestError(f"scores and reference must have the same length, but have {len(scores)} and {len(reference)}")
+    return _spearman(scores, reference)
+
+
+def _spearman(first: np.ndarray, second: np.ndarray) -> float:
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(scipy.stats.spearmanr(first, second).statistic)
+
+
+def _scores(scores: Any) -> np.ndarray:
+    array = np.asarray(as_floats(scores, "scores"))
+    if array.ndim != 1 or len(array) < 2:
+        raise RequestError(f"scores must have shape (n ≥ 2,), one per point, but has {array.shape}")
+    return array
