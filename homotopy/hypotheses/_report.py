@@ -20,6 +20,8 @@ h2 { font-size: 1.15rem; line-height: 1.3; margin: 0; }
 p { margin: .5rem 0; }
 .lead, .source, footer { color: var(--soft); font-size: .92rem; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; margin: .8rem 0; }
+td:first-child { white-space: nowrap; padding-right: .9rem; }
+details td:first-child, #slips td:first-child { white-space: normal; }
 td, th { text-align: left; vertical-align: top; padding: .35rem .5rem .35rem 0; border-bottom: 1px solid var(--line); }
 a { color: inherit; }
 .verdict { display: inline-block; padding: .05rem .55rem; border-radius: 1rem; color: #fff; font-size: .85rem;
