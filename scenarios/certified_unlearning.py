@@ -67,7 +67,7 @@ class Settings:
     attack_forget: int = 20
     """of which forgotten, and looked for by the attack"""
     attack_splits: int = 12
-    """random splits whose points the attack pools"""
+    """random splits whose points the attack pools; 0 for no attack"""
     attack_noise: float = 0.2
     """share of labels flipped there (of fresh points too): what can only be known from memory"""
     attack_ridge: float = 1e-4
@@ -92,7 +92,11 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         raise RequestError("attack_forget must be below attack_points, and draws at least 2")
     if not 0 <= settings.attack_noise < 0.5:
         raise RequestError(f"attack_noise must lie in [0, 0.5), but is {settings.attack_noise}")
-    utilities, baselines, attacks, used, notes = {}, {}, {}, [], []
+    utilities: dict[str, np.ndarray] = {}
+    baselines: dict[str, tuple[float, float]] = {}
+    attacks: dict[str, dict[str, MembershipInference]] = {}
+    used: list[Dataset] = []
+    notes: list[str] = []
     codes = {"guaranteed": 0, "no guarantee": 0}
     with progress.task("data sets", 2 * len(settings.data)) as advance:
         for name in settings.data:
@@ -101,7 +105,7 @@ def run(settings: Settings, progress: Progress) -> RunResult:
             used.append(train)
             utilities[name], baselines[name] = _utilities(settings, train, test, codes, notes)
             advance(1)
-            attacks[name] = _attacks(settings, whole)
+            attacks[name] = _attacks(settings, whole) if settings.attack_splits else {}
             advance(1)
     figure = _draw(settings, utilities, baselines, attacks)
     lines = [_say(settings, name, utilities[name], baselines[name], attacks[name]) for name in settings.data]
@@ -110,7 +114,10 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         "baseline": (("data", "model"), np.array([baselines[name] for name in settings.data])),
         "auroc": (
             ("data", "model_attacked", "quantile"),
-            np.array([[[a.low, a.auroc, a.high] for a in attacks[name].values()] for name in settings.data]),
+            np.array([
+                [[a.low, a.auroc, a.high] if (a := attacks[name].get(model)) else [np.nan] * 3 for model in ATTACKED]
+                for name in settings.data
+            ]),
         ),
     }
     coordinates = {
@@ -282,6 +289,9 @@ def _draw(settings: Settings, utilities, baselines, attacks):
         upper.set_title(f"{name}: {settings.deleted} points forgotten, δ = {settings.privacy_delta:g}", fontsize=10.5)
         upper.legend(fontsize=8)
         found = attacks[name]
+        if not found:
+            lower.set_axis_off()
+            continue
         centre = np.array([found[model].auroc for model in ATTACKED])
         spread = np.array([[a.auroc - a.low, a.high - a.auroc] for a in found.values()]).T
         shades = [FULL, *[RETAINED] * 3, INK]
@@ -295,6 +305,8 @@ def _draw(settings: Settings, utilities, baselines, attacks):
 
 
 def _verdict(attacks: dict[str, MembershipInference]) -> str:
+    if not attacks:
+        return "no attack was made"
     before = attacks["trained"]
     if not before.detects:
         return f"the attack fails on the trained model too ({before.auroc:.2f}): it proves nothing"

@@ -43,7 +43,7 @@ class Settings:
     """T"""
     descend_steps: int = 10
     """I of D2D, after each request"""
-    rewind_steps: int = 250
+    rewind_steps: int = 40
     """K of R2D"""
     sensitivity: int = 40
     """deletions that R2D's noise is made for; the next one forces retraining"""
@@ -180,7 +180,8 @@ def _draw(settings, errors, descended, rewound, certified, residuals, reach):
     shown = np.where(rewound.bounds > 0, rewound.bounds, np.nan)
     middle.semilogy(requests, shown, color=RETAINED, lw=1.5, label="R2D: sensitivity Δ in θ")
     middle.axhline(reach, color=RETAINED, ls="--", lw=1.0, label="… that its noise hides")
-    middle.set(xlabel="deletions so far", ylabel="used (gradient norm / distance in θ)")
+    low = min(float(np.nanmin(shown)), float(np.median(residuals)))
+    middle.set(xlabel="deletions so far", ylabel="used (gradient norm / distance in θ)", ylim=(0.03 * low, None))
     middle.set_title(
         f"forced to retrain: R2D {int(rewound.retrained.sum())} times, certified removal {int(certified.retrained.sum())}",
         fontsize=10.5,

@@ -54,9 +54,9 @@ def descend_to_delete(
     - `method`: "flow" (Diffrax or the exact engine, to the times of the steps), "descent", "sgd" with `batch_size`.
       `radius` projects descent and SGD onto ‖θ‖ ≤ r.
     - `step` (on the sum R) defaults to the theorem's 2/(n(L + μ)) for linear and logistic regression.
-    - with a privacy budget, `guarantee` holds the noise that publishing needs: (8.4) of the theorem for strongly convex
-      risks with bounds G, L, μ (`constants`, by default `estimate_constants(problem, radius=radius)`), full gradients
-      and a model trained far enough; any assumption that fails is named, and then there is no guarantee.
+    - with a privacy budget, `guarantee` holds the noise that publishing needs: the theorem is for strongly convex risks
+      with bounds G, L, μ (`constants`, by default `estimate_constants(problem, radius=radius)`), full gradients and a
+      model trained far enough; any assumption that fails is named, and then there is no guarantee.
 
     The answer's `distance_bound` is γ^I (‖θ_T − θ*‖ + mG/(μn)) ≥ ‖θ − θ*₋‖, from contraction alone. Raises `RequestError`
     for steps beyond 2/L, contradicting constants, half a budget, a start outside the ball and options that would be
@@ -159,6 +159,7 @@ def rewind_to_delete(
         unmet = () if went.reliable else ("the checkpoint was found by going backwards, and not reliably",)
     elif checkpoint is not None:
         start = problem.check_theta(checkpoint, "checkpoint")
+        as_radius(radius, start)
     mask, size, ks = deletion_mask(problem), jnp.asarray(eta), jnp.arange(train)
     rows = None if batch_size is None else mini_batches(key, problem.n, train, batch_size)
     last = train - back
