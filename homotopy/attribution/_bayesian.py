@@ -324,7 +324,7 @@ def _query_values(problem: Problem, theta: Array, queries: Any) -> Callable[[Arr
 
 
 class _QueryFunction(eqx.Module):
-    function: Callable[[Array], Array] = eqx.field(static=True)
+    function: Callable[[Array], Array]  # a module's arrays stay arrays; a plain function is part of the program
 
     def __call__(self, w):
         return jnp.atleast_1d(self.function(w))

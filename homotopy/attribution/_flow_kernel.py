@@ -80,8 +80,9 @@ def flow_influence_kernel(
     ts = jnp.linspace(0.0, t1, 101) if ts is None else as_saved_times(ts)
     if float(ts[-1]) > float(t1):
         raise RequestError(f"ts must end at or before t1 = {float(t1):g}, but ends at {float(ts[-1]):g}")
-    options = {"rtol": rtol, "atol": atol}
-    forward = simulate(problem, schedule, theta0, t1=t1, ts=ts, method="diffrax", solver=solver, dense=True, **options)
+    forward = simulate(
+        problem, schedule, theta0, t1=t1, ts=ts, method="diffrax", solver=solver, dense=True, rtol=rtol, atol=atol
+    )
     asked = jnp.eye(problem.dim) if queries is None else _query_gradients(problem, forward.theta1, queries)
     _, chosen = choose_solver(problem, theta0, t1, solver)
     mirrored = _Reversed(schedule, t1)

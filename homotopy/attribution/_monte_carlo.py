@@ -56,8 +56,8 @@ def truncated_monte_carlo_shapley(
             filled = np.concatenate([orders, np.repeat(orders[-1:], batch - len(orders), axis=0)])
             values, used = value.walk(filled, full, margin, rest)
             values, used = values[: len(orders)], used[: len(orders)]
-            for order, row in zip(orders, values, strict=True):
-                require_finite(row, lambda k, order=order: order[:k].tolist())
+            # Flat, so that the first value that is not finite names its permutation and its place in it.
+            require_finite(values.reshape(-1), lambda at: orders[at // (n + 1), : at % (n + 1)].tolist())
         else:
             values, used = _walk(value, orders, ends[0], full, margin, rest, vectorised)
         contributions = np.empty(orders.shape)
