@@ -103,7 +103,7 @@ class RefitUtility(eqx.Module):
         """Number of points."""
         return self.problem.n
 
-    def __call__(self, masks: Bool[np.ndarray, "*m n"]) -> Float[np.ndarray, "*m"]:
+    def __call__(self, masks: Bool[Array | np.ndarray, "*m n"]) -> Float[np.ndarray, "*m"]:
         masks = np.asarray(masks)
         if masks.shape[-1] != self.n or masks.dtype != bool:
             raise RequestError(f"masks must be boolean with a last axis of {self.n}, but have shape {masks.shape}")
@@ -111,7 +111,7 @@ class RefitUtility(eqx.Module):
         values = np.concatenate([self._in_blocks(_values_of, rows), np.zeros(0)])
         return values.reshape(masks.shape[:-1])
 
-    def fit(self, masks: Bool[np.ndarray, "m n"]) -> Float[np.ndarray, "m dim"]:
+    def fit(self, masks: Bool[Array | np.ndarray, "m n"]) -> Float[np.ndarray, "m dim"]:
         """θ(S) of every subset."""
         return self._in_blocks(_fit, np.asarray(masks))
 
