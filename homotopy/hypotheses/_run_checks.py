@@ -1,14 +1,13 @@
 """Carrying checks out: each finished one is saved at once, and not repeated unless its code or settings change.
 
-A saved check is one JSON file, `FOLDER/ID-SETTINGS.json`, that holds a key: a hash over the source of the packages that
-compute, of the file that defines the hypothesis, of the settings and of the versions of the libraries. It is written
-aside and renamed, so a killed run leaves finished checks and nothing that could be taken for one.
+A saved check is one JSON file, `FOLDER/ID-SETTINGS.json`, that holds a key: a hash over the file that defines the
+hypothesis and all that it imports from this package, over the settings and over the versions of the libraries. It is
+written aside and renamed, so a killed run leaves finished checks and nothing that could be taken for one.
 """
 
 import contextlib
 import hashlib
 import importlib.metadata
-import inspect
 import io
 import json
 import os
@@ -22,13 +21,11 @@ from typing import Any
 from .._errors import RequestError, WorkError
 from ._hypothesis import Finding, Hypothesis, Scale, Silent
 from ._result import Result, plain
+from ._sources import source_hash
 
-_SOURCES = ("problem", "flow", "endpoints", "scheduler", "unlearning", "attribution")
-# What turns findings into pages does not compute them.
-_SHOWING = {"_report.py", "_markdown.py", "_catalogue.py"}
 _LIBRARIES = ("jax", "jaxlib", "numpy", "scipy", "diffrax", "optimistix", "equinox", "scikit-learn", "clarabel")
 _LONGEST = 400  # characters of an error's message
-_SIZE = (5.4, 3.5)  # inches of a figure: its text stays readable on a telephone
+_SIZE = (4.5, 3.2)  # inches of a figure: its text stays readable on a telephone
 
 
 def run_checks(
@@ -94,25 +91,8 @@ def decide(hypothesis: Hypothesis, scale: Scale, progress: Any = None, options: 
 
 def key_of(hypothesis: Hypothesis, scale: Scale) -> str:
     """Changes whenever something that the finding rests on does."""
-    told = [hypothesis.id, hypothesis.statement, hypothesis.rule.text, repr(scale), package_hash(), _versions()]
-    with contextlib.suppress(TypeError, OSError):
-        source = inspect.getsourcefile(inspect.unwrap(getattr(hypothesis.check, "func", hypothesis.check)))
-        if source is not None:
-            told.append(hashlib.sha256(Path(source).read_bytes()).hexdigest())
-    return _digest("\n".join(told))
-
-
-@cache
-def package_hash() -> str:
-    """A hash over the source of everything that computes."""
-    root = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256()
-    shared = [path for path in sorted(Path(__file__).parent.glob("_*.py")) if path.name not in _SHOWING]
-    files = [path for name in _SOURCES for path in sorted((root / name).rglob("*.py"))]
-    for path in [*files, *shared]:
-        digest.update(f"{path.relative_to(root)}\n".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    told = [hypothesis.id, hypothesis.statement, hypothesis.rule.text, repr(scale), _versions()]
+    return _digest("\n".join([*told, source_hash(hypothesis.check)]))
 
 
 @cache

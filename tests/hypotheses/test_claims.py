@@ -12,9 +12,10 @@ from homotopy.hypotheses import Scale, builtin, decide
 from homotopy.hypotheses._hypothesis import Silent
 from homotopy.hypotheses._instances import random_batch
 from homotopy.hypotheses._searched import Searched, decay_energies, greedy_energy, searched
-from homotopy.hypotheses.claims import _flow, _influence, _steps
+from homotopy.hypotheses.claims import _attribution, _flow, _influence, _steps
 from homotopy.scheduler._linear import linear_control
 from homotopy.scheduler._switching import window
+from homotopy.unlearning import hard_removal
 
 SMALL = Scale(instances=12, searches=6, networks=0, dims=(2,), real=False)
 
@@ -50,6 +51,11 @@ def _without_kernel(batch, theta0):
     return _flow.limit(batch, np.zeros_like(theta0))
 
 
+def _hardest(problem, theta, fairness, utility, share):
+    """Half of the points deleted, called soft weights."""
+    return hard_removal(problem, theta, fairness, utility, count=problem.n // 2)
+
+
 def _best_as_greedy(scale):
     found = searched(scale)
     return Searched(found | {"greedy": found["energy"], "greedy_on": np.zeros(found.rows)})
@@ -76,10 +82,14 @@ def _baseline_as_best(scale):
         ("H16", "fails", {"table": _best_as_greedy}, "holds"),
         ("H17", "depends", {"closed": lambda *args: _flow.scalar_decay(*args) + 1e-3}, "holds"),
         ("H18", "holds", {"theta_dot_of": lambda problem: -_influence.slope(problem)}, "fails"),
+        ("H20", "depends", {"values": _attribution.influence_values}, "fails"),
+        ("H21", "holds", {"closed": lambda *args: -_attribution.covariances(*args)}, "fails"),
+        ("H23", "holds", {"soft": _hardest}, "fails"),
     ],
 )
 def test_the_verdict_follows_what_is_computed(id, verdict, changed, other):
     scale = dataclasses.replace(SMALL, searches=12, dims=(2, 5)) if id in ("H15", "H16") else SMALL
+    scale = dataclasses.replace(scale, networks=4) if id in ("H20", "H21", "H23") else scale
     assert _verdict(id, scale)[0] == verdict
     assert _verdict(id, scale, **changed)[0] == other
 
@@ -149,3 +159,44 @@ def test_no_schedule_lies_below_a_certified_bound():
         assert (found[name] >= found["lower"] * (1 - 1e-9) - found.floor).all()
     assert (found["energy"] <= found["step"] * (1 + 1e-9) + found.floor).all()
     assert (found["energy"][found["certificate"] == "reached"] <= 1e-20 * found["size"][found["certificate"] == "reached"]).all()
+
+
+def _of(value, low=None, high=None, count=1, of=10):
+    """A piece of evidence with every name that rules read."""
+    low, high = value if low is None else low, value if high is None else high
+    return {"share": value, "median": value, "correlation": value, "low": low, "high": high, "count": count, "of": of}
+
+
+NEARER = "points where influence is nearer to the PBRF than to warm and cold retraining"
+RANKS = "rank correlation of loss changes with the PBRF, warm, cold retraining"
+FIRST = "x: share of the first three gaps", "y: share of the first three gaps"
+BEND = "rank correlation of distance and bend"
+NEEDS = [f"{kind}: K/T that leaves 10 % of the point's effect (R2D)" for kind in ("networks", "convex")]
+ENDS = [f"{kind}: D2D for ever ends elsewhere than retraining" for kind in ("networks", "convex")]
+LEFT = "R2D at K = T: largest part of the effect that is left"
+TENTH = [f"{kind}: rank correlation of importance at 0.1 T and at T" for kind in ("networks", "linear")]
+
+
+@pytest.mark.parametrize(
+    ("id", "evidence", "verdict"),
+    [
+        ("H02", {NEARER: _of(0.9), RANKS: [0.9, 0.8, 0.7]}, "holds"),
+        ("H02", {NEARER: _of(0.9), RANKS: [0.7, 0.8, 0.9]}, "depends"),
+        ("H02", {NEARER: _of(0.4), RANKS: [0.9, 0.8, 0.7]}, "fails"),
+        ("H03", {FIRST[0]: _of(0.9), FIRST[1]: _of(0.8)}, "holds"),
+        ("H03", {FIRST[0]: _of(0.9), FIRST[1]: _of(0.2)}, "depends"),
+        ("H03", {FIRST[0]: _of(0.1), FIRST[1]: _of(0.2)}, "fails"),
+        ("H06", {BEND: _of(0.0, -0.1, 0.1)}, "holds"),
+        ("H06", {BEND: _of(0.1, -0.3, 0.4)}, "depends"),
+        ("H06", {BEND: _of(-0.3, -0.4, -0.1)}, "fails"),
+        ("H19", {**dict.fromkeys(NEEDS, _of(0.3)), ENDS[0]: _of(0.1), ENDS[1]: _of(0.0, count=0), LEFT: 0.0}, "holds"),
+        ("H19", {**dict.fromkeys(NEEDS, _of(0.9)), ENDS[0]: _of(0.1), ENDS[1]: _of(0.0, count=0), LEFT: 0.0}, "depends"),
+        ("H19", {**dict.fromkeys(NEEDS, _of(0.3)), ENDS[0]: _of(0.1), ENDS[1]: _of(0.1), LEFT: 0.0}, "fails"),
+        ("H19", {**dict.fromkeys(NEEDS, _of(0.3)), ENDS[0]: _of(0.1), ENDS[1]: _of(0.0, count=0), LEFT: 0.5}, "fails"),
+        ("H22", dict.fromkeys(TENTH, _of(0.5)), "holds"),
+        ("H22", {TENTH[0]: _of(0.5), TENTH[1]: _of(0.95)}, "depends"),
+        ("H22", dict.fromkeys(TENTH, _of(0.95)), "fails"),
+    ],
+)
+def test_the_rules_of_the_networks(id, evidence, verdict):
+    assert builtin()[id].rule(evidence) == verdict

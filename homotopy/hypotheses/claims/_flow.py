@@ -253,7 +253,7 @@ def _h09(scale: Scale, progress: Any, *, row_scale: Any = as_in_the_notes) -> Fi
             for epsilon in (0.0, 0.1, 0.5, 0.9, 1.0):
                 moments = zip(*batch.moments(epsilon), batch.theta0, t, strict=True)
                 truth = np.stack([_augmented(*one) for one in moments])
-                size = np.linalg.norm(truth - batch.theta0, axis=1) + 1e-9 * (1 + np.linalg.norm(truth, axis=1))
+                size = np.linalg.norm(truth - batch.theta0, axis=1) + 1e-6 * (1 + np.linalg.norm(truth, axis=1))
                 for scaled, found in ((row_scale(epsilon), theirs), (np.sqrt(epsilon), ours)):
                     found.append(np.linalg.norm(_closed_form(batch, scaled, t) - truth, axis=1) / size)
                 used.append(np.full(batch.rows, epsilon))
