@@ -63,9 +63,14 @@ class Settings:
     """neurons of the networks"""
     seed: int = 0
     """first seed"""
+    regimes: tuple[str, ...] = ("ridge", "logistic", "convex", "interpolation", "network")
+    """which regimes are compared"""
 
 
-QUICK = Settings(problems=2, train_steps=12, budgets=(0.25,), optimal_problems=1, local_problems=0)
+QUICK = Settings(
+    problems=2, train_steps=12, budgets=(0.25,), optimal_problems=1, local_problems=0,
+    regimes=("ridge", "interpolation", "network"),
+)  # fmt: skip
 
 REGIMES = {
     "ridge": "ridge regression, μ > 0",
@@ -86,11 +91,13 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         raise RequestError("problems and d must be at least 1, n at least 5, train_steps at least 4")
     if not settings.budgets or not all(0 < share < 1 for share in settings.budgets):
         raise RequestError(f"budgets must lie in (0, 1), but are {settings.budgets}")
+    if not settings.regimes or not set(settings.regimes) <= set(REGIMES):
+        raise RequestError(f"regimes must be of {', '.join(REGIMES)}, but are {settings.regimes}")
     regimes: dict[str, dict[str, np.ndarray]] = {}
     used: list[Dataset] = []
     codes = {"successful": 0, "search failed": 0}
-    with progress.task("regimes", len(REGIMES)) as advance:
-        for name in REGIMES:
+    with progress.task("regimes", len(settings.regimes)) as advance:
+        for name in settings.regimes:
             regimes[name] = _regime(settings, name, used, codes)
             advance(1)
     figures = {"descend_or_rewind": _draw(settings, regimes), "who_wins": _map(settings, regimes)}
@@ -279,7 +286,9 @@ def _curves(settings: Settings, facts: dict[str, np.ndarray]) -> dict[str, np.nd
 def _draw(settings: Settings, regimes: dict[str, dict[str, np.ndarray]]):
     train = settings.train_steps
     share = np.arange(train + 1) / train
-    figure, rows = plt.subplots(2, len(regimes), figsize=(17.5, 7.6), layout="constrained", sharex=True)
+    figure, rows = plt.subplots(
+        2, len(regimes), figsize=(3.4 * len(regimes) + 0.5, 7.6), layout="constrained", sharex=True, squeeze=False
+    )
     colors = {"D2D": FULL, "R2D": RETAINED, "retraining": INK}
     for (name, facts), upper, lower in zip(regimes.items(), rows[0], rows[1], strict=True):
         for label, values in _curves(settings, facts).items():
@@ -323,7 +332,9 @@ def _draw(settings: Settings, regimes: dict[str, dict[str, np.ndarray]]):
 def _map(settings: Settings, regimes: dict[str, dict[str, np.ndarray]]):
     """Who is nearer to the target: D2D or R2D, against T and s/T, at the same budget K."""
     train = settings.train_steps
-    figure, axes = plt.subplots(1, len(regimes), figsize=(14.5, 3.5), layout="constrained", sharey=True)
+    size = (2.7 * len(regimes) + 1.0, 3.5)
+    figure, grid = plt.subplots(1, len(regimes), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    axes = grid[0]
     lengths = np.arange(4, train + 1)
     for (name, facts), axis in zip(regimes.items(), axes, strict=True):
         ratio = facts["ratios"][:, lengths]

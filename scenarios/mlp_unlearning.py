@@ -3,6 +3,7 @@
 A small over-fitted MLP has to forget a group of points. D2D and R2D (gradient descent and SGD), ascent, ascent with repair,
 the infinitesimal jackknife, a Newton step, SISA and retraining are measured beside the retrained model: accuracies, tug of
 war, distance in θ and in outputs, a membership attack, the steps to relearn, gradients and time.
+SGD runs are measured beside the model that was retrained on the same mini-batches.
 """
 
 from dataclasses import dataclass
@@ -187,8 +188,14 @@ def _forget(settings, whole, kind, seed, rows, used, codes) -> None:
     fresh = test.subset(rng.choice(test.n, settings.forget, replace=False))
     level = 1.5 * float(np.mean(np.asarray(_losses(problem, trained))[gone]))
 
+    # SGD has a retrained model of its own: the one that saw the same mini-batches.
+    coupled = None
+    if any(name.endswith("SGD") for name in chosen):
+        coupled = rewind_to_delete(problem, theta0, **shared, rewind_steps=train_steps, **stochastic).theta
+
     def record(name: str, theta, cost: float, seconds: float) -> None:
-        found = measure(problem, theta, reference, test)
+        beside = coupled if coupled is not None and name.endswith("SGD") else reference
+        found = measure(problem, theta, beside, test)
         relearn = relearn_time(problem, theta, step=eta, level=level, most=train_steps)
         numbers = [
             found.tug_of_war, found.distance, found.function_distance, float(relearn), cost, seconds, found.forget_accuracy,

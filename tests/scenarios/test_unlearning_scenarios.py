@@ -19,10 +19,11 @@ def _run(name, **settings):
 
 def test_descend_or_rewind_stays_within_its_bounds():
     result = _run(
-        "descend_or_rewind", problems=1, n=12, train_steps=6, budgets=(0.5,), optimal_problems=1, local_problems=0, width=2
-    )
+        "descend_or_rewind", problems=1, n=12, train_steps=6, budgets=(0.5,), optimal_problems=1, local_problems=0, width=2,
+        regimes=("ridge", "network"),
+    )  # fmt: skip
     data = result.data
-    for name in ("ridge", "logistic", "convex", "interpolation", "network"):
+    for name in ("ridge", "network"):
         assert data.attrs[f"violations_{name}"] == 0
         gap, bound = data[f"gap_{name}"].values, data[f"bound_{name}"].values
         assert (gap <= bound * (1 + 1e-9) + 1e-12).all()
@@ -79,7 +80,7 @@ def test_mlp_unlearning_measures_everything_beside_retraining():
     retrained = measures.sel(algorithm="retrained")
     assert (retrained.sel(column="distance") == 0).all()
     assert (retrained.sel(column="tug_of_war") == 1).all()
-    assert (measures.sel(algorithm="R2D", column="gradients") == 3).all()
+    assert (measures.sel(algorithm="R2D", column="gradients") == 6).all()
     assert set(module.COLUMNS) == set(measures["column"].values)
     assert (measures.sel(algorithm="trained", column="distance") > 0).all()
 
@@ -89,6 +90,7 @@ def test_mlp_unlearning_measures_everything_beside_retraining():
     [
         ("descend_or_rewind", {"problems": 0}, "problems"),
         ("descend_or_rewind", {"budgets": (1.0,)}, "budgets"),
+        ("descend_or_rewind", {"regimes": ("magic",)}, "regimes"),
         ("sequential_deletions", {"deletions": 560}, "deletions"),
         ("sequential_deletions", {"data": "wine"}, "labels 0 and 1"),
         ("soft_weights", {"shares": (0.0,)}, "shares"),
