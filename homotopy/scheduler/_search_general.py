@@ -82,26 +82,32 @@ def general_search(
         extra |= {"starts": len(ends), "agreed": agreed}
         if family in ("piecewise-constant", "bang-bang") and not per_point:
             forced = family == "bang-bang"
-            trial = detect(best[0], t1 - s, forced)
             arcs = as_they_are(best[0], t1 - s)
             cost = np.inf if forced else cost
-            for _ in range(_INSERTIONS):
-                before = cost
-                for candidate in refine(setting, goal, trial, steps * parametric.arcs):
-                    refined = candidate.schedule(s, t1)
-                    refined_energy, refined_cost = value(refined)
-                    if refined_cost < cost:
-                        schedule, energy, cost, arcs = refined, refined_energy, refined_cost, candidate
-                if not cost < before or goal != "parameters" or weight_price or cost <= 0:
-                    break
-                ts = residual_times(padded(schedule, t1), s, t1)
-                sigma = np.asarray(
-                    switching_function(problem, padded(schedule, t1), theta0, t1=t1, ts=ts, target=target, **tolerances)
-                )
-                flipped = contradicted(arcs, ts - s, sigma)
-                if flipped is None:
-                    break
-                trial = flipped
+            # Levels between 0 and 1 may be a singular arc, or switches that the pieces are too wide for: both are tried.
+            trials = [detect(best[0], t1 - s, True)]
+            if not forced and (singular := detect(best[0], t1 - s, False)).free != trials[0].free:
+                trials.insert(0, singular)
+            for trial in trials:
+                for _ in range(_INSERTIONS):
+                    before = cost
+                    for candidate in refine(setting, goal, trial, steps * parametric.arcs):
+                        refined = candidate.schedule(s, t1)
+                        refined_energy, refined_cost = value(refined)
+                        if refined_cost < cost:
+                            schedule, energy, cost, arcs = refined, refined_energy, refined_cost, candidate
+                    if not cost < before or goal != "parameters" or weight_price or cost <= 0:
+                        break
+                    ts = residual_times(padded(schedule, t1), s, t1)
+                    sigma = np.asarray(
+                        switching_function(
+                            problem, padded(schedule, t1), theta0, t1=t1, ts=ts, target=target, **tolerances
+                        )
+                    )
+                    flipped = contradicted(arcs, ts - s, sigma)
+                    if flipped is None:
+                        break
+                    trial = flipped
             if not forced and (simpler := calmed(arcs)) is not None:
                 for candidate in refine(setting, goal, simpler, steps * parametric.arcs):
                     refined = candidate.schedule(s, t1)

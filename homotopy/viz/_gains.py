@@ -29,5 +29,5 @@ def plot_gains(gains: np.ndarray, switches: np.ndarray, certified: np.ndarray, *
     counts = np.bincount(np.asarray(switches, dtype=int))
     bars = right.bar(np.arange(len(counts)), counts, color=RETAINED)
     right.bar_label(bars, fontsize=8.5)
-    right.set(xlabel="switches of the best schedule", ylabel=f"number of {unit}s", xticks=np.arange(len(counts)))
+    right.set(xlabel="switches of the best schedule", ylabel="how many", xticks=np.arange(len(counts)))
     return figure
