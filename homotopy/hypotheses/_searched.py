@@ -23,7 +23,7 @@ _LATE = 0.8  # of T
 _LEVELS = 48  # of ε, in the staircase that stands for a decay
 _ENDS = 60  # values of t₁ of each family of decays
 POWERS = (1.0 / 3.0, 0.5, 2.0, 3.0)
-_SAMPLES = 2000  # decisions of the greedy schedule
+_SAMPLES = 4000  # decisions of the greedy schedule
 class Searched(dict[str, Any]):
     """Columns by name (rows,): `energy` E*, `baseline` E(1_[0,s]), `step`, `late`, `linear`, `polynomial`, `greedy` the E
     of the others, `lower` the certified bound and `certificate` its kind, `switches`, `kind`; `leverage`, `residual` |r_j|,
@@ -144,7 +144,7 @@ def _decay_values(here: Window, ends: Any, power: float) -> Any:
 
 
 def greedy_energy(here: Window) -> tuple[float, float]:
-    """(E, share of [s, T] with ε = 1) of 0.15 decided 2000 times: ε = 1 where the point pulls towards θ*₋.
+    """(E, share of [s, T] with ε = 1) of 0.15 decided 4000 times: ε = 1 where the point pulls towards θ*₋.
 
     Where the closed loop slides along its switching surface, the decisions alternate and their mean is the sliding ε.
     """

@@ -183,7 +183,17 @@ def _h08(scale: Scale, progress: Any, *, formula: Any = limit) -> Finding:
         "an independent matrix exponential at t = 40/λ differs by at most": float(np.concatenate(late).max(initial=0.0)),
         "instances": int(one.size),
     }
-    return Finding(evidence, tuple(evidence)[:3], {"what": "Two starts, two limits", **worst[1]})
+    slip = Slip(
+        "Lemma 0.0.1 (error: share of instances with two limits)",
+        "a unique asymptotically stable equilibrium (tested on singular H)",
+        "only if H ≻ 0 (tested on those); else a stable affine family, and θ₀ chooses",
+        _part(~one[singular]), _part(~one[~singular]),
+    )  # fmt: skip
+    return Finding(evidence, tuple(evidence)[:3], {"what": "Two starts, two limits", **worst[1]}, (slip,))
+
+
+def _part(hits: Any) -> float:
+    return float(np.mean(hits)) if len(hits) else 0.0
 
 
 def _late(batch: Batch, end: Any, rates: Any, singular: Any) -> Any:

@@ -8,9 +8,9 @@ from ..._errors import WorkError
 from ...problem import Dataset, LinearRegression, Problem
 from ...scheduler import BangBangFlow, search
 from .._evidence import median, share
-from .._hypothesis import Finding, Hypothesis, Rule, Scale
+from .._hypothesis import Finding, Hypothesis, Rule, Scale, Slip
 
-# A τ solves the notes' equation if the two sides differ by less than this, relative to their size.
+# A τ solves the notes' equation if the two sides differ by less than this, relative to ‖θ₀ − θ*‖² + ‖θ* − θ*₋‖².
 _SOLVES = 1e-6
 # Energies that agree to this (relative) are the same.
 _SAME = 1e-8
@@ -84,11 +84,13 @@ def _instances(scale: Scale, d: int) -> list[Orthonormal]:
 
 
 def notes_equation(one: Orthonormal, tau: float) -> float:
-    """‖a‖² + ⟨θ₀ − θ*, a⟩ with a = e^{−τ}θ₀ + (1 − e^{−τ})θ* − θ*₋: Lemma 0.0.2 says that it is 0 at τ*, relative here."""
+    """‖a‖² + ⟨θ₀ − θ*, a⟩ with a = e^{−τ}θ₀ + (1 − e^{−τ})θ* − θ*₋: Lemma 0.0.2 says that it is 0 at τ*.
+
+    Relative to ‖θ₀ − θ*‖² + ‖θ* − θ*₋‖², so that a = 0 counts as a solution.
+    """
     a = np.exp(-tau) * one.theta0 + (1 - np.exp(-tau)) * one.star - one.target
-    away = one.theta0 - one.star
-    size = float(a @ a) + float(np.linalg.norm(a) * np.linalg.norm(away)) + 1e-300
-    return float(a @ a + away @ a) / size
+    away, apart = one.theta0 - one.star, one.star - one.target
+    return float(a @ a + away @ a) / (float(away @ away + apart @ apart) + 1e-300)
 
 
 def corrected_equation(one: Orthonormal, tau: float) -> float:
@@ -124,6 +126,7 @@ def _along(one: Orthonormal) -> tuple[float, float]:
 
 def _h10(scale: Scale, progress: Any, *, equation: Any = notes_equation, corrected: Any = corrected_step) -> Finding:
     violated, right, costs, moved, taus = [], [], [], 0, []
+    slip = [0.0, 0.0]
     example: tuple[int, float, dict[str, Any]] | None = None
     with progress.task("the best step", len(scale.dims) * scale.instances) as advance:
         for d in scale.dims:
@@ -134,6 +137,7 @@ def _h10(scale: Scale, progress: Any, *, equation: Any = notes_equation, correct
                 right.append(float(one.energies([ours])[0]) <= energy * (1 + _SAME) + _ZERO)
                 inside = one.s + 1e-9 < tau < one.t1 - 1e-9
                 moved += inside
+                slip = [max(old, new) for old, new in zip(slip, _derivatives(one), strict=True)]
                 residual = equation(one, tau)
                 violated.append(inside and abs(residual) > _SOLVES)
                 recipe = _recipe(one, equation)
@@ -165,7 +169,27 @@ def _h10(scale: Scale, progress: Any, *, equation: Any = notes_equation, correct
         ax.legend(fontsize=8)
 
     shown = None if example is None else {"what": "Counter-example (XᵀX = I)", **example[2]}
-    return Finding(evidence, tuple(evidence)[:3], shown, (), draw)
+    slips = (Slip("Lemma 0.0.2: dE/dτ", "τ e^{−2(T−τ)H₋}(‖a‖² + ⟨θ₀ − θ*, a⟩): a stray τ, and e^{−τ} is lost",
+                "dE/dτ = a(τ)a′(τ), a = e^{−(1−p)T}(c e^{−pτ} + δ e^{(1−p)τ})", *slip),)  # fmt: skip
+    return Finding(evidence, tuple(evidence)[:3], shown, slips, draw)
+
+
+def _derivatives(one: Orthonormal) -> tuple[float, float]:
+    """Errors of the notes' and of the corrected dE/dτ in the middle of [s, T], against a difference; relative to E."""
+    tau, step = 0.5 * (one.s + one.t1), 1e-5
+    here = one.energies(np.array([tau - step, tau, tau + step]))
+    truth = (here[2] - here[0]) / (2 * step)
+    x, p = one.point
+    c, delta = _along(one)
+    fade = np.exp(-(1 - p) * one.t1)
+    a, slope = (fade * (k * c * np.exp(-p * tau) + m * delta * np.exp((1 - p) * tau)) for k, m in ((1, 1), (-p, 1 - p)))
+    away = np.exp(-tau) * one.theta0 + (1 - np.exp(-tau)) * one.star - one.target
+    unit = x / np.sqrt(p)
+    weight = np.exp(-2 * (one.t1 - tau)) * (np.eye(len(x)) - np.outer(unit, unit))
+    weight = weight + np.exp(-2 * (one.t1 - tau) * (1 - p)) * np.outer(unit, unit)  # e^{−2(T−τ)H₋}
+    notes = tau * float(away @ weight @ away + (one.theta0 - one.star) @ weight @ away)
+    size = abs(truth) + float(here[1]) + _ZERO
+    return abs(notes - truth) / size, abs(float(a * slope) - truth) / size
 
 
 def _recipe(one: Orthonormal, equation: Any) -> float:
@@ -193,7 +217,8 @@ H10 = Hypothesis(
     _h10,
     Rule(
         "fails if on one instance the best τ lies inside (s, T) and the two sides of the equation differ by more than 1e-06 "
-        "of their size, holds otherwise; undecided unless the corrected lemma agrees with the search on every instance",
+        "of ‖θ₀ − θ*‖² + ‖θ* − θ*₋‖², holds otherwise; undecided unless the corrected lemma agrees with the search on every "
+        "instance",
         _h10_rule,
     ),
     "τ* by the exact search over all stationary points of E(τ); the notes' equation there; the corrected lemma",
