@@ -5,6 +5,7 @@ finite width, trained by gradient flow in the same set-up (first layer orthogona
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -58,7 +59,8 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         raise RequestError(f"smallest must lie in 2…{len(settings.powers)} and starts be at least 2")
     epsilons = 10.0 ** -np.array(settings.powers, dtype=float)
     options = {"phi": settings.phi, "sigma": settings.sigma, "t1": settings.t1, "times": settings.times}
-    learnt, slopes, first = [], [], None
+    learnt, slopes = [], []
+    first: Any = None
     with progress.task("initial layers", settings.starts + 1) as advance:
         for start in range(settings.starts):
             rng = np.random.default_rng([settings.seed, start])

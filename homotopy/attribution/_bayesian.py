@@ -34,8 +34,8 @@ from ._chains import effective_sample_size, split_rhat
 METHODS = ("langevin", "sgld")
 DISAGREE = 1.1  # R̂ from which on chains are said to disagree
 # In units of the narrowest direction: the discretisation then costs less than 1 % (langevin) or 3 % (sgld) in variance.
-_STEP = {"langevin": 0.25, "sgld": 0.1}
-_THIN = {"langevin": 12, "sgld": 25}
+_STEP = {"langevin": 0.15, "sgld": 0.1}
+_THIN = {"langevin": 20, "sgld": 25}
 
 
 class ChainsWarning(UserWarning):
