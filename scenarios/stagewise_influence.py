@@ -267,7 +267,8 @@ def _sign_changes(ts: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
 
 def _draw(maps: list[_Map]):
     figure = plt.figure(figsize=(17, 9), layout="constrained")
-    for part, found in zip(np.atleast_1d(figure.subfigures(1, len(maps))), maps, strict=True):
+    parts: Any = figure.subfigures(1, len(maps), squeeze=False)
+    for part, found in zip(parts[0], maps, strict=True):
         grid = part.subplots(3, 2, sharex="col", width_ratios=(4, 1.3), height_ratios=(1, 2, 2))
         (top, empty), (upper, corner), (lower, bars) = grid
         for axis in (empty, corner):
