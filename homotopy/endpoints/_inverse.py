@@ -152,7 +152,8 @@ class Arnoldi(AbstractInverse):
     """The inverse on the `rank` eigenvectors of B with the largest |eigenvalue|, found once by Lanczos iteration with
     full reorthogonalisation (Schioppa et al. 2022; B is symmetric, so Arnoldi's method is Lanczos's).
 
-    Beyond them B is taken as 0: with damping that part is v/(nλ), without it is left out. Memory O(steps·dim).
+    Beyond them, where r is the rest of v, the answer is αr with α = rᵀr/rᵀ(B + nλI)r, the best step along r (α ≤ 1/(nλ),
+    which is what taking B as 0 there would give): one product a vector. Memory O(steps·dim).
     """
 
     rank: int = eqx.field(static=True, default=50)
@@ -170,11 +171,13 @@ class Arnoldi(AbstractInverse):
     def solve(self, prepared, curvature, vector):
         values, vectors = prepared
         inside = vectors.T @ vector
-        shift = curvature.shift
         kept = jnp.abs(values) > 1e-12 * jnp.max(jnp.abs(values))
-        x = vectors @ jnp.where(kept, inside / jnp.where(kept, values + shift, 1.0), 0.0)
-        inside = jnp.where(kept, inside, 0.0)
-        rest = jnp.where(shift > 0, (vector - vectors @ inside) / jnp.where(shift > 0, shift, 1.0), 0.0)
+        x = vectors @ jnp.where(kept, inside / jnp.where(kept, values + curvature.shift, 1.0), 0.0)
+        rest = vector - vectors @ jnp.where(kept, inside, 0.0)
+        size, bent = rest @ rest, rest @ curvature.product(rest)
+        # Where nothing is left but rounding, or B + nλI is not positive along it, that part is left out.
+        clear = (bent > 1e-12 * jnp.max(jnp.abs(values)) * size) & (size > 1e-24 * (vector @ vector))
+        rest = jnp.where(clear, size / jnp.where(clear, bent, 1.0), 0.0) * rest
         return x + rest, jnp.asarray(vectors.shape[1])
 
 

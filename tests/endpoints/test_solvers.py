@@ -46,6 +46,23 @@ def test_inexact_answers_confess(curvature, rows, solver):
     assert (np.asarray(found.residual) > 1e-4).all()
 
 
+def test_low_rank_takes_the_best_step_beyond_its_eigenvectors(curvature, rows):
+    matrix, damping = np.asarray(curvature.matrix()), float(curvature.shift)
+    values, vectors = np.linalg.eigh(matrix)
+    top = vectors[:, -4:]
+    for row, x in zip(np.asarray(rows), np.asarray(solve_all(curvature, rows, Arnoldi(rank=4)).x), strict=True):
+        exact = np.linalg.solve(matrix, row)
+        inside = top @ (top.T @ row / values[-4:])
+        rest = row - top @ (top.T @ row)
+
+        def error(x, exact=exact):
+            return (x - exact) @ matrix @ (x - exact)
+
+        best = min(error(inside + alpha * rest) for alpha in np.linspace(0, 1, 2001) / damping)
+        assert error(x) <= best * (1 + 1e-6)
+        assert error(x) < 0.9 * error(inside + rest / damping)  # what B = 0 there would give
+
+
 def test_stochastic_lissa_comes_close(curvature, rows):
     found = solve_all(curvature, rows[:1], LiSSA(steps=6000, batch=3))
     assert found.residual[0] < 0.15
