@@ -338,7 +338,7 @@ def _map(settings: Settings, regimes: dict[str, dict[str, np.ndarray]]):
     lengths = np.arange(4, train + 1)
     for (name, facts), axis in zip(regimes.items(), axes, strict=True):
         ratio = facts["ratios"][:, lengths]
-        picture = axis.pcolormesh(lengths, SHARES, ratio, cmap="RdBu", vmin=-1.0, vmax=1.0, shading="nearest")
+        picture = axis.pcolormesh(lengths, SHARES, ratio, cmap="RdBu", vmin=-1.0, vmax=1.0, shading="nearest", rasterized=True)
         wins = float((ratio < -1e-9).mean())
         axis.set(xlabel="training steps T")
         axis.set_title(f"{REGIMES[name]}\nR2D is nearer on {wins:.0%} of the map", fontsize=9)

@@ -80,7 +80,7 @@ class Settings:
     """λ of the jackknife and the Newton step (mean convention, Gauss–Newton)"""
     shards: int = 4
     """of SISA"""
-    seeds: int = 5
+    seeds: int = 10
     """networks, splits and forgotten groups; the attack pools them"""
     seed: int = 0
     """first seed"""
@@ -283,9 +283,11 @@ def _draw(settings: Settings, numbers, attacks):
     places = np.arange(len(names))[::-1]
     colors = [FULL if name == "trained" else INK if name == "retrained" else RETAINED for name in names]
     panels = (
-        ("tug_of_war", "tug of war (1 = as retrained)", "linear"), ("distance", "‖θ − θ_retrained‖", "log"),
-        ("relearn", "steps to relearn (few = remembered)", "symlog"), ("gradients", "gradients spent", "symlog"),
-    )  # fmt: skip
+        ("tug_of_war", "tug of war (1 = as retrained)", "linear"),
+        ("distance", "‖θ − θ_retrained‖ (SGD: on the same batches)", "linear"),
+        ("relearn", "steps to relearn (few = remembered)", "symlog"),
+        ("gradients", "gradients spent", "symlog"),
+    )
     for row, kind in enumerate(numbers):
         for panel, (column, label, scale) in zip(grid[row], panels, strict=False):
             values = np.array([numbers[kind][name][:, COLUMNS.index(column)] for name in names])
