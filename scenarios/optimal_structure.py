@@ -8,6 +8,7 @@ arc ("singular"): how often is counted over seeds, and one is shown with its swi
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -169,7 +170,7 @@ def _is_singular(result: SearchResult) -> bool:
 
 def _records(settings, numbers, switches, kinds, decays, networks) -> xr.Dataset:
     dims = ("d", "span", "deleted", "instance")
-    variables = {name: (dims, values) for name, values in numbers.items()}
+    variables: dict[str, Any] = {name: (dims, values) for name, values in numbers.items()}
     variables |= {
         "switches": (dims, switches),
         "certificate": (dims, kinds),

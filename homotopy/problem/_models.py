@@ -51,7 +51,7 @@ class AbstractModel(eqx.Module):
         theta: Float[Array | np.ndarray, " dim"],
         x: Float[Array | np.ndarray, "m features"],
         output_shape: tuple[int, ...],
-    ) -> Float[Array, "m *outputs"]:
+    ) -> Float[Array, " m *outputs"]:
         """f(θ; x) for the rows of x."""
 
     @abc.abstractmethod

@@ -74,7 +74,7 @@ class Problem(eqx.Module):
 
     # The risk and its derivatives -------------------------------------------------------------------------------
 
-    def predict(self, theta: Float[Array | np.ndarray, " dim"], x: Any = None) -> Float[Array, "m *outputs"]:
+    def predict(self, theta: Float[Array | np.ndarray, " dim"], x: Any = None) -> Float[Array, " m *outputs"]:
         """f(θ; x) for the rows of x (m, features), or of the data when x is not given."""
         x = self.data.x if x is None else jnp.asarray(x, dtype=float)
         return self.model.predict(theta, x, self.output_shape)

@@ -34,7 +34,7 @@ class SISA(eqx.Module):
     gradient_evaluations: float = eqx.field(static=True)
     seconds: float = eqx.field(static=True)
 
-    def predict(self, x: Any = None) -> Float[Array, "m *outputs"]:
+    def predict(self, x: Any = None) -> Float[Array, " m *outputs"]:
         """The mean of the shards' predictions."""
         x = self.problem.data.x if x is None else jnp.asarray(x, dtype=float)
         return jnp.mean(jax.vmap(lambda theta: self.problem.predict(theta, x))(self.thetas), axis=0)

@@ -115,7 +115,7 @@ def single(quick: bool) -> None:
             result, seconds = timed(search, problem, theta0, certify="none", **options)
             ours.append(result.energy)
             times.append(seconds)
-            here = opened((problem, theta0, s, t1))
+            here = opened(Instance(problem, theta0, s, t1))
             found = search_bang_bang(here)[0]
             end = here.ends(found.bang.first, found.bang.switches[None])[0]
             bound, more = timed(dual_bound, here, end)
