@@ -36,7 +36,7 @@ def run_checks(
     fresh: bool = False,
     progress: Any = None,
     finished: Callable[[Result, bool], object] | None = None,
-    options: str = "",
+    options: str | Callable[[Hypothesis], str] = "",
     sizes: str = "",
 ) -> list[Result]:
     """Every hypothesis decided, in order; a check that raises is undecided and does not stop the others.
@@ -46,13 +46,15 @@ def run_checks(
 of the command line that choose the kind of run) and `sizes` (--seed and --instances, where given).
     """
     results = []
-    for hypothesis in hypotheses:
+    # Now, as long as the source on the disk is the source that was imported: somebody may edit it during the run.
+    keys = [key_of(hypothesis, scale) for hypothesis in hypotheses]
+    for hypothesis, key in zip(hypotheses, keys, strict=True):
         path = None if folder is None else Path(folder) / f"{hypothesis.id}-{_digest(repr(scale))[:8]}.json"
-        key = key_of(hypothesis, scale)
         result = None if fresh or path is None else _load(path, key)
         saved = result is not None
         if result is None:
-            result = decide(hypothesis, scale, progress, options, sizes)
+            words = options if isinstance(options, str) else options(hypothesis)
+            result = decide(hypothesis, scale, progress, words, sizes)
             if path is not None and result.error is None:
                 _save(path, key, result)
         results.append(result)

@@ -36,14 +36,19 @@ class Searched(dict[str, Any]):
 
     @property
     def certified(self) -> Any:
-        """Where the certificate proves E* to be within 1 % of what was found (reached: exactly 0)."""
+        """Where E* is proven to be within 1 % of what was found (or is 0)."""
         close = self["energy"] - self["lower"] <= 0.01 * self["energy"]
-        return (self["certificate"] == "reached") | ((self["certificate"] != "local") & close)
+        return self.reached | ((self["certificate"] != "local") & close)
 
     @property
     def floor(self) -> Any:
-        """E below which energies are rounding: 1e-24 ‖θ(s) − θ*₋‖²."""
-        return 1e-24 * self["size"] + 1e-300
+        """E below which energies are rounding: 1e-18 ‖θ(s) − θ*₋‖²."""
+        return 1e-18 * self["size"] + 1e-300
+
+    @property
+    def reached(self) -> Any:
+        """Where θ*₋ is reached: E* = 0 up to rounding."""
+        return self["energy"] <= self.floor
 
 
 @lru_cache(maxsize=4)

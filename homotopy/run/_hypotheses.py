@@ -164,18 +164,18 @@ def _computed(options: Any) -> tuple[list[Any], list[str]]:
         if result.error is not None:
             print(f"homotopy: error: {result.id} could not be decided: {result.error}", file=sys.stderr, flush=True)
 
-    results = []
     quick = " --quick" if options.quick else ""
-    sizes = (f" --seed {options.seed}" if options.seed else "") + (
-        f" --instances {options.instances}" if options.instances else ""
-    )
+    sizes = f" --seed {options.seed}" if options.seed else ""
+    sizes += f" --instances {options.instances}" if options.instances else ""
+
+    def words(hypothesis: Any) -> str:
+        return quick + (f" --file {shlex.quote(files[hypothesis.id])}" if hypothesis.id in files else "")
+
     try:
-        for hypothesis in chosen:
-            file = f" --file {shlex.quote(files[hypothesis.id])}" if hypothesis.id in files else ""
-            results += run_checks(
-                [hypothesis], scale, folder=options.out, fresh=options.fresh, progress=progress, finished=finished,
-                options=quick + file, sizes=sizes,
-            )  # fmt: skip
+        results = run_checks(
+            chosen, scale, folder=options.out, fresh=options.fresh, progress=progress, finished=finished, options=words,
+            sizes=sizes,
+        )  # fmt: skip
     finally:
         progress.close()
     return [*broken, *results], complaints
