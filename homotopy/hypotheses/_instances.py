@@ -23,6 +23,7 @@ Vector = NDArray[np.float64]
 STARTS = ("zero", "random", "trained", "near")
 REAL = ("diabetes", "stackloss")
 _POINTS = {1: 8, 2: 20, 5: 20, 20: 40}
+_CHUNK = 32  # rows in one compiled call
 _SINGULAR = 0.25  # of the random instances
 _TRAINED_FOR = 3.0  # in units of 1/(mean eigenvalue of H)
 
@@ -66,9 +67,9 @@ class Batch(NamedTuple):
 
     def problems(self, ridge: Any = 0.0) -> Problem:
         """All rows as one problem with a leading axis on every array, for `over_rows`."""
-        leaves = (jnp.asarray(self.x), jnp.asarray(self.y), jnp.asarray(self.delete)[:, None],
-                  jnp.broadcast_to(jnp.asarray(ridge, dtype=float), (self.rows,)))  # fmt: skip
-        return eqx.tree_at(lambda p: (p.data.x, p.data.y, p.delete, p.ridge), self.problem(0), leaves)
+        leaves = [jnp.asarray(self.x), jnp.asarray(self.y), jnp.asarray(self.delete)[:, None],
+                  jnp.broadcast_to(jnp.asarray(ridge, dtype=float), (self.rows,))]  # fmt: skip
+        return eqx.tree_at(_leaves, self.problem(0), leaves)
 
     def deleted(self) -> tuple[Vector, Vector]:
         """x_j (rows, d) and y_j (rows,)."""
@@ -112,8 +113,27 @@ class Batch(NamedTuple):
 
 
 def over_rows(function: Any, problems: Problem, *args: Any) -> Any:
-    """`function(problem, *args)` for every row, compiled once for each shape; arrays come back as NumPy."""
-    return jax.tree.map(np.asarray, _compiled(function)(problems, *(jnp.asarray(arg) for arg in args)))
+    """`function(problem, *args)` for every row, compiled once for each shape; arrays come back as NumPy.
+
+    In chunks, the last one filled up with its own first rows: XLA's thread pool on the CPU was seen to wait for itself
+    for ever (jaxlib 0.10.1, two cores) when 200 rows of a hundred small factorisations ran in one program.
+    """
+    args = tuple(jnp.asarray(arg) for arg in args)
+    rows = problems.delete.shape[0]
+    chunk = min(rows, _CHUNK)
+    parts = []
+    for start in range(0, rows, chunk):
+        at = jnp.asarray((start + np.arange(chunk)) % rows)
+        here = eqx.tree_at(_leaves, problems, [leaf[at] for leaf in _leaves(problems)])
+        found = _compiled(function)(here, *(arg[at] for arg in args))
+        kept = min(chunk, rows - start)
+        parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], found))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def _leaves(problem: Problem) -> list[Any]:
+    """What has a leading axis in `Batch.problems`."""
+    return [problem.data.x, problem.data.y, problem.delete, problem.ridge]
 
 
 @cache
