@@ -26,10 +26,10 @@ from jaxtyping import Array, Float
 
 from .._errors import RequestError, WorkError
 from ..endpoints._endpoint import require_dense
-from ..endpoints._matrix import _query_gradients
 from ..endpoints._points import loss_gradients, point
 from ..problem import Dataset, Problem
 from ._chains import effective_sample_size, split_rhat
+from ._queries import query_gradients
 
 METHODS = ("langevin", "sgld")
 DISAGREE = 1.1  # R̂ from which on chains are said to disagree
@@ -137,7 +137,7 @@ def bayesian_influence(
     for what, size in (("step", step), ("friction", friction)):
         if not size > 0:
             raise RequestError(f"{what} must be > 0, but is {size}")
-    matrix = beta * np.asarray(problem.gauss_newton(theta)) + gamma * np.eye(problem.dim)
+    matrix = beta * np.asarray(_gauss_newton(problem, theta)) + gamma * np.eye(problem.dim)
     rates, vectors = np.linalg.eigh(matrix)
     if rates[0] <= 1e-12 * rates[-1]:
         raise RequestError(
@@ -222,13 +222,19 @@ def gaussian_bayesian_influence(
     asked = problem.data if queries is None else queries
     if not isinstance(asked, Dataset) or asked.features != problem.data.features:
         raise RequestError(f"queries must be a Dataset with {problem.data.features} features, or None")
-    matrix = beta * problem.hessian(theta) + gamma * jnp.eye(problem.dim)
+    # For least squares the Gauss–Newton matrix is the Hessian.
+    matrix = beta * _gauss_newton(problem, theta) + gamma * jnp.eye(problem.dim)
     rates = np.linalg.eigvalsh(np.asarray(matrix))
     if rates[0] <= 1e-12 * rates[-1]:
         raise RequestError(
             f"the posterior is improper: βH + γI has the eigenvalue {rates[0]:.3g}; give a localisation > 0"
         )
     return _gaussian(problem, theta, matrix, jnp.asarray(beta), asked, jnp.asarray(0.0 if leading else 0.5))
+
+
+@eqx.filter_jit
+def _gauss_newton(problem, theta):
+    return problem.gauss_newton(theta)
 
 
 @eqx.filter_jit
@@ -313,7 +319,7 @@ def _sample(
 def _query_values(problem: Problem, theta: Array, queries: Any) -> Callable[[Array], Array]:
     """θ ↦ (queries,)."""
     if isinstance(queries, Dataset):
-        _query_gradients(problem, theta, queries)  # refuses what does not fit
+        query_gradients(problem, theta, queries)  # refuses what does not fit
         return _QueryLosses(problem, queries)
     if not callable(queries):
         raise RequestError("queries must be a Dataset or a function of theta with values (queries,)")

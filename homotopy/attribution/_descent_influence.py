@@ -22,10 +22,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._errors import RequestError, WorkError
-from ..endpoints._matrix import _query_gradients
 from ..endpoints._points import loss_gradients
 from ..problem import Dataset, Problem
 from ..problem._dataset import as_floats
+from ._queries import query_gradients
 
 
 class DescentRun(eqx.Module):
@@ -101,7 +101,7 @@ def sgd_influence(problem: Problem, run: DescentRun, queries: Any = None) -> Flo
     One backward pass for all queries and points together. `queries` as in `flow_influence_kernel`: None for the
     components of θ_K.
     """
-    asked = jnp.eye(problem.dim) if queries is None else _query_gradients(problem, run.thetas[-1], queries)
+    asked = query_gradients(problem, run.thetas[-1], queries)
     return _sgd_influence(problem, run, asked)
 
 
@@ -187,7 +187,7 @@ def source_influence(
         raise RequestError(f"segments must lie in 1…{len(at) - 1} (checkpoints − 1), but is {segments}")
     edges = np.linspace(at[0], at[-1], int(segments) + 1)
     overlap = np.stack([_hat_integrals(at, lower, upper) for lower, upper in itertools.pairwise(edges)])
-    asked = jnp.eye(problem.dim) if queries is None else _query_gradients(problem, checkpoints[-1], queries)
+    asked = query_gradients(problem, checkpoints[-1], queries)
     return _source(problem, checkpoints, jnp.asarray(overlap), asked, hessian == "exact")
 
 

@@ -18,12 +18,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._errors import RequestError, WorkError
-from ..endpoints._matrix import _query_gradients
 from ..flow import AbstractSchedule, Constant, simulate
 from ..flow._diffrax import advice, choose_solver
 from ..flow._simulate import as_saved_times, as_time
 from ..problem import Problem
 from ..scheduler._pontryagin import _Reversed
+from ._queries import query_gradients
 
 _MAX_STEPS = 4096  # per arc of the adjoint solve: its steps are the panels of the time integral
 _NODES, _WEIGHTS = (jnp.asarray(values) for values in np.polynomial.legendre.leggauss(5))
@@ -83,7 +83,7 @@ def flow_influence_kernel(
     forward = simulate(
         problem, schedule, theta0, t1=t1, ts=ts, method="diffrax", solver=solver, dense=True, rtol=rtol, atol=atol
     )
-    asked = jnp.eye(problem.dim) if queries is None else _query_gradients(problem, forward.theta1, queries)
+    asked = query_gradients(problem, forward.theta1, queries)
     _, chosen = choose_solver(problem, theta0, t1, solver)
     mirrored = _Reversed(schedule, t1)
     dense = forward.dense

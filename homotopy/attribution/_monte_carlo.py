@@ -55,7 +55,9 @@ def truncated_monte_carlo_shapley(
             # Every batch has the same size, so that one program serves all.
             filled = np.concatenate([orders, np.repeat(orders[-1:], batch - len(orders), axis=0)])
             values, used = value.walk(filled, full, margin, rest)
-            values, used = values[: len(orders)], used[: len(orders)]
+            values, used = values[: len(orders)].copy(), used[: len(orders)]
+            # v([n]) is one number: warm and cold starts must not differ in its last digits, or efficiency would.
+            values[used == n, n] = full
             # Flat, so that the first value that is not finite names its permutation and its place in it.
             require_finite(values.reshape(-1), lambda at: orders[at // (n + 1), : at % (n + 1)].tolist())
         else:

@@ -27,7 +27,7 @@ from ..problem import CrossEntropyLoss, Dataset, LogisticLoss, Problem
 SCORES = ("loss", "accuracy")
 _ROWS = 256  # subsets fitted together: enough to fill the vector units, little enough for the cache
 _NEWTON_STEPS = 100
-_STATIONARY = 1e-8  # ‖∇‖ relative to 1 + ‖∇ at θ = 0‖
+_STATIONARY = 1e-10  # ‖∇‖ relative to 1 + ‖∇ at θ = 0‖
 _RANK_ONE_RIDGE = 1e-6  # below this part of the mean eigenvalue, updates from I/ρ lose too many digits
 
 

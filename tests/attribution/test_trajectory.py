@@ -64,7 +64,7 @@ def test_the_kernel_is_the_derivative_of_training_with_other_weights():
             np.testing.assert_allclose(-found.removal[:, index, j], slope, rtol=1e-5)
             assert not np.allclose(-found.removal[:, index, j - 1], slope, rtol=1e-2)
     # The kernel is minus the derivative of what comes later.
-    fine = flow_influence_kernel(problem, theta0, t1=t1, ts=np.array([1.0, 1.0 + 1e-4]), queries=queries)
+    fine = flow_influence_kernel(problem, theta0, t1=t1, ts=np.array([1.0, 1.0 + 1e-4, 2.0, 3.0]), queries=queries)
     slope = (fine.removal[:, 1] - fine.removal[:, 0]) / 1e-4
     np.testing.assert_allclose(slope, 0.5 * (fine.kernel[:, 0] + fine.kernel[:, 1]), rtol=1e-4, atol=1e-8)
     assert "6 points on 2 queries" in str(found)
@@ -72,7 +72,7 @@ def test_the_kernel_is_the_derivative_of_training_with_other_weights():
 
 def test_the_kernel_of_theta_is_the_forward_sensitivity():
     problem, theta0 = network()
-    found = flow_influence_kernel(problem, theta0, t1=4.0, ts=np.array([0.0, 4.0]))
+    found = flow_influence_kernel(problem, theta0, t1=4.0, ts=np.array([0.0, 1.0, 2.0, 4.0]))
     forward = sensitivity(problem, Constant(1.0), theta0, t1=4.0, ts=[4.0])
     np.testing.assert_allclose(-found.removal[:, 0, 1], forward.sensitivities[0], rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(found.removal[:, -1], 0.0, atol=1e-15)
@@ -124,7 +124,7 @@ def test_sgd_influence_is_the_derivative_of_descent():
 def test_small_steps_make_sgd_influence_the_flow_kernel_and_source_converges_to_it():
     problem, theta0 = network()
     queries = queries_of(problem)
-    exact = np.asarray(flow_influence_kernel(problem, theta0, t1=2.0, ts=[0.0, 2.0], queries=queries).removal[:, 0])
+    exact = np.asarray(flow_influence_kernel(problem, theta0, t1=2.0, ts=[0.0, 0.5, 1.0, 2.0], queries=queries).removal[:, 0])
     run = descend(problem, theta0, step=1e-3, steps=2000)
     np.testing.assert_allclose(sgd_influence(problem, run, queries), exact, rtol=5e-3, atol=1e-5)
     errors = []

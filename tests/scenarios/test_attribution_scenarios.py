@@ -45,8 +45,8 @@ def test_learning_time_scales_order_the_degrees():
 
 def test_stagewise_influence_finds_the_modes_in_their_order():
     result = _run(
-        "stagewise_influence", per_mode=2, strengths=(3.0, 1.0), n=4, width=1, student_t1=3.0, times=20, neurons=2,
-        epsilon=1e-3,
+        "stagewise_influence", per_mode=2, strengths=(3.0, 1.0), n=4, width=1, student_t1=3.0, times=30, neurons=2,
+        epsilon=1e-3, linear_t1=8.0,
     )  # fmt: skip
     kernel, ts = result.data["kernel_deep_linear"].values, result.data["ts_deep_linear"].values
     stage = result.data["stage_deep_linear"].values
