@@ -23,7 +23,7 @@ from ._checks import Whole
 
 @dataclass(frozen=True)
 class MembershipInference:
-    """The attack's AUROC with its 95 % interval (bootstrap over points of the out-of-fold scores)."""
+    """The attack's AUROC, the mean over repeats, with its 95 % interval (bootstrap over points of the out-of-fold scores)."""
 
     auroc: float
     low: float
@@ -93,17 +93,21 @@ def membership_inference(
     for repeat in range(repeats):
         split = StratifiedKFold(folds, shuffle=True, random_state=seed + repeat)
         scores[repeat] = cross_val_predict(model, x, truth, cv=split, method="decision_function")
-    # Ranks within a repeat: decision values of different repeats have no common scale.
-    ranks = np.argsort(np.argsort(scores, axis=1), axis=1).mean(axis=0)
+    positive, negative = scores[:, truth == 1], scores[:, truth == 0]
     rng = np.random.default_rng(seed)
     draws = [
-        _auroc(rng.choice(ranks[truth == 1], len(inside)), rng.choice(ranks[truth == 0], len(outside)))
+        _mean_auroc(positive[:, rng.integers(0, len(inside), len(inside))],
+                    negative[:, rng.integers(0, len(outside), len(outside))])
         for _ in range(resamples)
-    ]
+    ]  # fmt: skip
     low, high = np.quantile(draws, [0.025, 0.975])
-    return MembershipInference(
-        _auroc(ranks[truth == 1], ranks[truth == 0]), float(low), float(high), len(inside), len(outside)
-    )
+    return MembershipInference(_mean_auroc(positive, negative), float(low), float(high), len(inside), len(outside))
+
+
+def _mean_auroc(positive: np.ndarray, negative: np.ndarray) -> float:
+    """The mean over repeats: scores of different repeats have no common scale, and their average would add up what
+    cross-validation does to points that cannot be told apart."""
+    return float(np.mean([_auroc(*pair) for pair in zip(positive, negative, strict=True)]))
 
 
 def _auroc(positive: np.ndarray, negative: np.ndarray) -> float:
