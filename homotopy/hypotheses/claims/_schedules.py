@@ -128,10 +128,12 @@ def _h13(scale: Scale, progress: Any, *, table: Table = searched) -> Finding:
     matters = _ratio(found["baseline"], found["step"], found) > 1.1  # a step other than 1_[0,s] is worth it
     below = decay < found["lower"] * (1.0 - _DECAY)
     ratio = _ratio(decay, found["step"], found)
+    most = np.argsort(-np.where(found.reached, 0.0, _ratio(found["baseline"], found["step"], found)))[: max(found.rows // 20, 1)]
     evidence = {
         "instances where no linear or polynomial decay beats the best step": share(~decays_win),
         "the same where some step gains 10 % on 1_[0,s]": share(~decays_win[matters]),
         "E(best decay) / E(best step) − 1": median(ratio[~found.reached] - 1.0),
+        "a decay wins among the 5 % of the instances where a step gains most": share(decays_win[most]),
         "instances where the best step beats every decay": share(steps_win),
         "instances where a linear decay alone beats the best step": share(_lower(found["linear"], found["step"], found, _DECAY)),
         "decays below the certified bound of all ε(t)": int(below.sum()),
