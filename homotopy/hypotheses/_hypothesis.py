@@ -25,9 +25,9 @@ class Scale:
     `Scale(1, 1, 1, seed=k)` is that instance alone.
     """
 
-    instances: int = 200
-    searches: int = 200
-    networks: int = 20
+    instances: int = 300
+    searches: int = 400
+    networks: int = 30
     dims: tuple[int, ...] = (1, 2, 5, 20)
     real: bool = True
     seed: int = 0
