@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import RequestError
+from .._errors import RequestError, WorkError
 from ..problem import Problem
 from ..scheduler import search
 from ..scheduler._linear import linear_control
@@ -60,13 +60,18 @@ def searched(scale: Scale) -> Searched:
         rows += _rows(random_batch(scale, d, scale.searches))
     if scale.real:
         rows += _rows(real_batch(scale, "stackloss", scale.searches))
+    if not rows:
+        raise WorkError("every instance starts at θ*₋ already; raise --instances or change --seed")
     told = [row.pop("told") for row in rows]
     return Searched({name: np.array([row[name] for row in rows]) for name in rows[0]} | {"told": told})
 
 
 def _rows(batch: Batch) -> list[dict[str, Any]]:
+    """Every row of a batch, but those that start at θ*₋."""
     levers, hessians = batch.leverage(), batch.moments(0.0)[0]
-    return [_row(batch, row, float(levers[row]), hessians[row]) for row in range(batch.rows)]
+    rows = [_row(batch, row, float(levers[row]), hessians[row]) for row in range(batch.rows)]
+    # Where H₋ leaves θ₀ alone, θ(s) may be θ*₋ already: there is nothing to search.
+    return [row for row, theta0 in zip(rows, batch.theta0, strict=True) if row["size"] > 1e-18 * (1.0 + theta0 @ theta0)]
 
 
 def _row(batch: Batch, row: int, lever: float, hessian: Any) -> dict[str, Any]:

@@ -96,8 +96,10 @@ def _h12(scale: Scale, progress: Any, *, table: Table = searched) -> Finding:
         ax.set_title(f"1_[0,s] loses on {loses.sum()} of {found.rows}; E* = 0 on {reached.sum()} (not drawn)", fontsize=9.5)
         ax.legend(fontsize=8)
 
-    told = _extreme(found, np.where(finite, gain, -np.inf), "Largest gain", E_baseline=found["baseline"], E_best=found["energy"],
-                    best=found["kind"])  # fmt: skip
+    told = _extreme(
+        found, np.where(finite & (gain < 1e6), gain, -np.inf), "Largest gain below 10⁶", E_baseline=found["baseline"],
+        E_best=found["energy"], best=found["kind"],
+    )  # fmt: skip
     return Finding(evidence, tuple(evidence)[:3], told, (), draw)
 
 
@@ -150,7 +152,7 @@ def _h13(scale: Scale, progress: Any, *, table: Table = searched) -> Finding:
         ax.set_title(f"left of the line a decay is better: {lost} of {found.rows}", fontsize=9.5)
 
     told = _extreme(
-        found, np.where(decays_win & (~found.reached), 1.0 / ratio, -np.inf),
+        found, np.where(decays_win & (~found.reached), (found["step"] - decay) / found["baseline"], -np.inf),
         "A decay that beats every single step", E_step=found["step"], E_linear=found["linear"],
         E_polynomial=found["polynomial"], E_best=found["energy"],
     )  # fmt: skip
@@ -212,7 +214,7 @@ def _h14(scale: Scale, progress: Any, *, table: Table = searched) -> Finding:
         ax.set(xlabel="E(leaving out) / E(best step)   (1: every step hurts)", ylabel="E(switch at 0.8 T) / E(leaving out)")
         ax.set_title(f"s = 0: a step wins on {beats.sum()} of {zero.sum()}", fontsize=9.5)
 
-    told = _extreme(found, np.where(counted, late, -np.inf), "Switching late costs most", E_late=found["late"],
+    told = _extreme(found, np.where(counted & (late < 1e6), late, -np.inf), "Switching late costs most", E_late=found["late"],
                     E_step=found["step"], E_baseline=found["baseline"])  # fmt: skip
     return Finding(evidence, tuple(evidence)[:3], told, (), draw)
 
@@ -270,8 +272,11 @@ def _h15(scale: Scale, progress: Any, *, table: Table = searched) -> Finding:
         ax.set(xlabel="instances")
         ax.set_title(f"best ε(t) on [s, T]; a single step loses on {beyond.sum()} of {found.rows}", fontsize=9.5)
 
-    told = _extreme(found, np.where(finite, gain, -np.inf), "Counter-example: one switch is not enough", best=found["kind"],
-                    E_step=found["step"], E_best=found["energy"], switches=found["switches"])  # fmt: skip
+    told = _extreme(
+        found, np.where(beyond, (found["step"] - found["energy"]) / found["baseline"], -np.inf),
+        "Counter-example: one switch is not enough", best=found["kind"], E_step=found["step"], E_best=found["energy"],
+        E_baseline=found["baseline"], switches=found["switches"],
+    )  # fmt: skip
     return Finding(evidence, tuple(evidence)[:3], told, (), draw)
 
 
@@ -341,8 +346,8 @@ def _h16(scale: Scale, progress: Any, *, table: Table = searched) -> Finding:
         ax.legend(fontsize=8)
 
     told = _extreme(
-        found, np.where(~near & ~reached, ratio, -np.inf), "Counter-example: greedy is not optimal",
-        E_greedy=found["greedy"], E_best=found["energy"], E_baseline=found["baseline"], best=found["kind"],
+        found, np.where(~near, (found["greedy"] - found["energy"]) / found["baseline"], -np.inf),
+        "Counter-example: greedy is not optimal", E_greedy=found["greedy"], E_best=found["energy"], E_baseline=found["baseline"], best=found["kind"],
     )  # fmt: skip
     return Finding(evidence, tuple(evidence)[:3], told, _slips(scale), draw)
 
