@@ -347,7 +347,8 @@ def _h16(scale: Scale, progress: Any, *, table: Table = searched) -> Finding:
 
     told = _extreme(
         found, np.where(~near, (found["greedy"] - found["energy"]) / found["baseline"], -np.inf),
-        "Counter-example: greedy is not optimal", E_greedy=found["greedy"], E_best=found["energy"], E_baseline=found["baseline"], best=found["kind"],
+        "Counter-example: greedy is not optimal", E_greedy=found["greedy"], E_best=found["energy"],
+        E_baseline=found["baseline"], best=found["kind"],
     )  # fmt: skip
     return Finding(evidence, tuple(evidence)[:3], told, _slips(scale), draw)
 
