@@ -81,6 +81,11 @@ class _MeanLoss(eqx.Module):
         return jnp.mean(jax.vmap(self.problem.loss.value)(self.problem.predict(theta, self.queries.x), self.queries.y))
 
 
+@eqx.filter_jit
+def _losses(loss: _MeanLoss, thetas):
+    return jax.vmap(loss)(thetas)
+
+
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Sample, compare, draw."""
     if len(settings.draws) < 2 or settings.singular_d <= settings.singular_n or settings.n < 2 * settings.d:
@@ -189,7 +194,7 @@ def _logistic_problem(settings: Settings):
 def _logistic(settings: Settings) -> dict:
     problem, queries = _logistic_problem(settings)
     theta, loss = optimum(problem).theta, _MeanLoss(problem, queries)
-    actual = np.asarray(jax.jit(jax.vmap(loss))(leave_one_out_all(problem))) - float(jax.jit(loss)(theta))
+    actual = np.asarray(_losses(loss, leave_one_out_all(problem))) - float(_losses(loss, theta[None])[0])
     shape = (len(settings.inverse_temperatures), len(settings.localisations))
     damped, loo, rhats = np.zeros(shape), np.zeros(shape), [1.0]
     for row, beta in enumerate(settings.inverse_temperatures):
@@ -227,9 +232,8 @@ def _singular(settings: Settings) -> dict[str, dict]:
     points = np.linspace(-2, 2, 50)
     queries = Dataset(points[:, None], datasets.teacher(2, settings.seed)(points))
     loss = _MeanLoss(wide, queries)
-    base, retrained = float(jax.jit(loss)(dead)), jax.jit(_MeanLoss(small, queries))
     ends = [leave_one_out(small.deleting(j), start="warm", theta=one, throw=False).theta for j in range(n)]
-    actual = np.array([float(retrained(end)) for end in ends]) - base
+    actual = np.asarray(_losses(_MeanLoss(small, queries), jnp.stack(ends))) - float(_losses(loss, dead[None])[0])
     found["network, dead neuron"] = _one_singular(wide, dead, loss, actual, settings)
     return found
 

@@ -176,15 +176,17 @@ def _teacher_student(settings: Settings) -> tuple[_Map, Dataset]:
 def _network(title: str, problem: Problem, test: Dataset, ts: np.ndarray, settings: Settings, groups: np.ndarray) -> _Map:
     theta0, t1 = settings.small * problem.initial(settings.seed), float(ts[-1])
     query = _TestLoss(problem, test)
-    value = jax.jit(query)
     found = flow_influence_kernel(problem, theta0, t1=t1, ts=ts, queries=query, rtol=1e-8, atol=1e-10)
-    thetas, final = np.asarray(found.thetas), float(value(found.theta1))
+    thetas, final = np.asarray(found.thetas), float(_value(query, found.theta1))
+    options: Any = {"t1": t1, "method": "diffrax"}
     # The stage in which the query falls to half: a point that is left out from there on has taught what it had to till then.
-    course = np.asarray(jax.jit(jax.vmap(query))(found.thetas))
+    parts, slopes = _course(query, found.thetas)
+    curves = np.asarray(parts)
+    course = curves.mean(axis=1)
     half = int(np.argmax(course <= 0.5 * (course[0] + course[-1])))
     actual, late = (
         np.array([
-            float(value(simulate(problem.deleting(j), Step(start), theta0, t1=t1, ts=[t1], method="diffrax").theta1)) - final
+            float(_value(query, simulate(problem.deleting(j), Step(start), theta0, ts=[t1], **options).theta1)) - final
             for j in range(problem.n)
         ])
         for start in (0.0, ts[half])
@@ -202,17 +204,26 @@ def _network(title: str, problem: Problem, test: Dataset, ts: np.ndarray, settin
     )
     agreement = {method: rank_agreement(np.asarray(each), actual) for method, each in zip(METHODS, estimates, strict=True)}
     agreement[f"flow kernel, points removed from t = {ts[half]:.3g} on"] = rank_agreement(found.removal[0, half], late)
-    slopes = jax.jit(jax.vmap(jax.grad(query)))(found.thetas)
     stage = np.stack([
         -np.sum(slopes * sensitivity(problem.deleting(j), Constant(1.0), theta0, t1=t1, ts=ts).sensitivities, axis=1)
         for j in range(problem.n)
     ], axis=1)  # fmt: skip
-    curves = np.asarray(jax.jit(jax.vmap(query.losses))(found.thetas))
     losses = {"test loss": curves.mean(axis=1)}
     if curves.shape[1] <= 6:
         losses |= {f"mode {mode}": curves[:, mode] / curves.shape[1] for mode in range(curves.shape[1])}
     kernel = np.asarray(found.kernel[0])
     return _Map(title, ts, kernel, stage, losses, np.asarray(found.removal[0, 0]), end, "points", agreement, groups)
+
+
+@eqx.filter_jit
+def _value(query: _TestLoss, theta):
+    return query(theta)
+
+
+@eqx.filter_jit
+def _course(query: _TestLoss, thetas):
+    """The losses (times, points) of the test points along training, and the slope (times, dim) of their mean."""
+    return jax.vmap(query.losses)(thetas), jax.vmap(jax.grad(query))(thetas)
 
 
 def _degrees(settings: Settings) -> _Map:

@@ -12,9 +12,11 @@ def initial(m=6):
 
 
 def test_the_reduced_system_is_that_of_scipy():
-    m, epsilon = 4, 1e-2
+    m, epsilon = 6, 1e-2
     phi, sigma = np.array([0.7, 1.0, 0.5]), np.array([1.0, 0.8, 1.2])
-    found = two_layer_time_scales([epsilon], phi=phi, sigma=sigma, initial=initial(m), t1=2.0, times=40)
+    found = two_layer_time_scales(
+        [epsilon, 0.1, 0.2, 0.3], phi=phi, sigma=sigma, initial=initial(m), t1=2.0, times=200
+    )
 
     def velocity(t, y):
         a, s = y[:m], y[m:]
@@ -30,16 +32,16 @@ def test_the_reduced_system_is_that_of_scipy():
 
     ts = np.asarray(found.ts[0])
     start = np.concatenate([initial(m), np.zeros(m)])
-    truth = solve_ivp(velocity, (0, 2.0), start, method="Radau", t_eval=ts[5:], rtol=1e-9, atol=1e-11).y.T
-    np.testing.assert_allclose(found.a[0, 5:], truth[:, :m], atol=2e-5)
-    np.testing.assert_allclose(found.s[0, 5:], truth[:, m:], atol=2e-5)
+    truth = solve_ivp(velocity, (0, 2.0), start, method="Radau", t_eval=ts[5:-1], rtol=1e-9, atol=1e-11).y.T
+    np.testing.assert_allclose(found.a[0, 5:-1], truth[:, :m], atol=2e-5)
+    np.testing.assert_allclose(found.s[0, 5:-1], truth[:, m:], atol=2e-5)
     a, s = truth[-1, :m], truth[-1, m:]
     risks = [0.5 * (phi[k] - sigma[k] * np.mean(a * s**k)) ** 2 for k in range(3)]
-    np.testing.assert_allclose(found.risks[0, -1], risks, atol=1e-5)
+    np.testing.assert_allclose(found.risks[0, -2], risks, atol=1e-5)
 
 
 def test_exponents_are_within_fifteen_per_cent_of_theory():
-    found = two_layer_time_scales([1e-4, 1e-6, 1e-7, 1e-8], initial=initial(), times=300)
+    found = two_layer_time_scales([1e-4, 1e-6, 1e-7, 1e-8], initial=initial(), times=200)
     slopes = found.exponents(3)[:, 0]
     np.testing.assert_allclose(slopes, theoretical_exponents(3), rtol=0.15)
     assert np.all(np.diff(found.learnt, axis=1) > 0)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import logistic, random_ols
+from problems import random_ols
 
 from homotopy import (
     MLP,
@@ -16,7 +16,6 @@ from homotopy import (
     Step,
     WorkError,
     datasets,
-    influence_matrix,
     sensitivity,
     simulate,
 )
@@ -95,10 +94,14 @@ def test_a_schedule_with_a_jump_and_a_stiff_solver():
 
 
 def test_at_the_end_of_a_long_training_it_is_the_influence_function():
-    problem = logistic()
-    queries = Dataset(problem.data.x[:3] * 0.9, problem.data.y[:3])
-    found = flow_influence_kernel(problem, np.zeros(3), t1=300.0, ts=np.array([0.0, 300.0]), queries=queries)
-    np.testing.assert_allclose(found.removal[:, 0], influence_matrix(problem, queries), rtol=1e-5, atol=1e-8)
+    case = random_ols()
+    inverse, theta = np.linalg.inv(case.hessian()), case.limit(1.0)
+    gradients = case.x * (case.x @ theta - case.y)[:, None]
+    t1 = 60.0 / np.linalg.eigvalsh(case.hessian())[0]
+    found = flow_influence_kernel(
+        case.problem, case.theta0, t1=t1, ts=np.array([0.0, t1]), schedule=Step(2 * t1), queries=gradients[:3], solver="rodas5p"
+    )
+    np.testing.assert_allclose(found.removal[:, 0], gradients[:3] @ inverse @ gradients.T, rtol=1e-5, atol=1e-8)
 
 
 def test_sgd_influence_is_the_derivative_of_descent():
@@ -128,14 +131,12 @@ def test_small_steps_make_sgd_influence_the_flow_kernel_and_source_converges_to_
     run = descend(problem, theta0, step=1e-3, steps=2000)
     np.testing.assert_allclose(sgd_influence(problem, run, queries), exact, rtol=5e-3, atol=1e-5)
     errors = []
-    for segments in (1, 8, 64):
+    for segments in (1, 50):
         source = source_influence(
             problem, run.thetas[::20], run.times[::20], queries, segments=segments, hessian="exact"
         )
         errors.append(np.abs(source - exact).max() / np.abs(exact).max())
-    assert errors[0] > errors[1] > errors[2]
-    assert errors[2] < 5e-3
-    assert np.isfinite(source_influence(problem, run.thetas[::500], run.times[::500], queries)).all()
+    assert errors[1] < 5e-3 < errors[0]
 
 
 def test_tracin_and_grad_dot_are_sums_of_products_of_gradients():
