@@ -198,7 +198,7 @@ def _draw(settings: Settings, data: xr.Dataset, networks) -> plt.Figure:
     rows = 2 if networks else 1
     figure = plt.figure(figsize=(13.2, 4.3 * rows), layout="constrained")
     grid = figure.add_gridspec(rows, 4)
-    labels = [f"d = {d}" for d in settings.dims]
+    labels = [str(d) for d in settings.dims]
     every = range(len(settings.dims))
     counts = _switch_counts(data)
     ax = figure.add_subplot(grid[0, 0])
@@ -222,10 +222,10 @@ def _draw(settings: Settings, data: xr.Dataset, networks) -> plt.Figure:
     width = 0.8 / len(lost)
     for k, (name, shares) in enumerate(lost.items()):
         ax.bar(np.arange(len(labels)) + (k - 1) * width, shares, width, color=SERIES[k], label=name)
-    ax.set_xticks(range(len(labels)), labels, fontsize=8.5)
-    ax.set(ylim=(0, 1), ylabel=f"share that loses > {LOST:.1%} of E*")
+    ax.set_xticks(range(len(labels)), labels)
+    ax.set(ylim=(0, 1), xlabel="dimension d", ylabel=f"share that loses > {LOST:.1%} of E*")
     ax.set_title("which family is not enough")
-    ax.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.09))
+    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13))
     if networks:
         _draw_network(figure, grid, networks)
     return figure
@@ -257,8 +257,8 @@ def _stacked(ax: Axes, labels: list[str], shares: np.ndarray, names: list[str], 
             if share > 0.06:
                 ax.text(i, bottom[i] + 0.5 * share, f"{share:.0%}", ha="center", va="center", fontsize=8, color="white")
         bottom += shares[:, k]
-    ax.tick_params(axis="x", labelsize=8.5)
-    ax.legend(title=title, fontsize=8, title_fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.09))
+    ax.set_xlabel("dimension d")
+    ax.legend(title=title, fontsize=8, title_fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
 
 
 def _draw_network(figure: plt.Figure, grid, networks) -> None:
