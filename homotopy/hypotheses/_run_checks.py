@@ -25,6 +25,7 @@ from ._sources import source_hash
 
 _LIBRARIES = ("jax", "jaxlib", "numpy", "scipy", "diffrax", "optimistix", "equinox", "scikit-learn", "clarabel")
 _LONGEST = 400  # characters of an error's message
+_MOST_POINTS, _DPI = 300, 220  # of a scatter that is drawn as vectors; dots per inch of one that is not
 _SIZE = (4.5, 3.2)  # inches of a figure: its text stays readable on a telephone
 
 
@@ -145,7 +146,10 @@ def _drawn(draw: Callable[[Any], object], name: str) -> str:
 
     figure = Figure(figsize=_SIZE, layout="constrained")
     with matplotlib.rc_context({"svg.hashsalt": name, "font.size": 9.0}):
-        draw(figure.add_subplot())
+        ax = figure.add_subplot()
+        draw(ax)
+        for line in ax.lines:  # a thousand dots are a megabyte of vectors, and a small picture
+            line.set_rasterized(len(line.get_xdata()) > _MOST_POINTS and line.get_linestyle() in ("None", "none", ""))
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(text, format="svg", dpi=_DPI, metadata={"Date": None, "Creator": None})
     return text.getvalue()

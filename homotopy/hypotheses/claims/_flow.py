@@ -507,6 +507,6 @@ H17 = Hypothesis(
     ),
     "Gaussian integrals (error function) in the scalar and commuting cases, e^{−∫H} in the general one, against Runge–Kutta",
     "random linear problems in d = 1, 2, 5, 20; for the commuting case x_j is turned into an eigenvector of H₋",
-    "There is one by error functions if d = 1 or x_j is an eigenvector of H₋. Otherwise the same form is wrong, by more the "
-    "less H₋ and x_jx_jᵀ commute.",
+    "There is one, by error functions, if d = 1 or x_j is an eigenvector of H₋. Where H₋ and x_jx_jᵀ do not commute, the same "
+    "form is wrong.",
 )
