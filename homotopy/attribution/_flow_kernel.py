@@ -34,9 +34,10 @@ class FlowKernel(eqx.Module):
     """The sensitivity of queries to every point's weight, resolved in time.
 
     `kernel` (queries, times, n): change of the query per unit of weight added to point j per unit of time at t; sum
-    convention. `removal` (queries, times, n) = −∫_t^T k ds: change of the query, to first order, when the point is left
-    out from t on; its first time slice, when `ts` starts at 0, is the influence of the point on the whole training:
-    + = removing the point increases the query, the sign of `influence_matrix`.
+    convention. `removal` (queries, times, n) = −∫_t^T k ds: change of the query, to first order, when a unit of the
+    point's weight is taken away from t on (a deleted point under ε(t) < 1 has less than that); its first time slice, when
+    `ts` starts at 0, is the influence of the point on the whole training: + = removing the point increases the query,
+    the sign of `influence_matrix`.
     """
 
     ts: Float[Array, " times"]

@@ -288,7 +288,8 @@ def _descent(utility: RefitUtility, masks: Array) -> Array:
         def advance(_, theta):
             return theta - utility.step * jax.grad(problem.weighted_risk)(theta, weights)
 
-        return jax.lax.fori_loop(0, utility.steps, advance, utility.theta0)
+        # Nobody trains on nothing: the empty set's model is θ₀, with a ridge too.
+        return jnp.where(jnp.any(mask), jax.lax.fori_loop(0, utility.steps, advance, utility.theta0), utility.theta0)
 
     return jax.vmap(one)(masks)
 

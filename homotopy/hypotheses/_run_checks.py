@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .._errors import RequestError, WorkError
 from ._hypothesis import Finding, Hypothesis, Scale, Silent
 from ._result import Result, plain
@@ -149,7 +151,7 @@ def _drawn(draw: Callable[[Any], object], name: str) -> str:
         ax = figure.add_subplot()
         draw(ax)
         for line in ax.lines:  # a thousand dots are a megabyte of vectors, and a small picture
-            line.set_rasterized(len(line.get_xdata()) > _MOST_POINTS and line.get_linestyle() in ("None", "none", ""))
+            line.set_rasterized(np.size(line.get_xdata()) > _MOST_POINTS and line.get_linestyle() in ("None", "none", ""))
         text = io.StringIO()
         figure.savefig(text, format="svg", dpi=_DPI, metadata={"Date": None, "Creator": None})
     return text.getvalue()

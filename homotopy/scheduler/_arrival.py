@@ -12,7 +12,9 @@ import numpy as np
 from ._linear import Vector
 from ._switching import Bang, Window
 
-EXACT = 1e-13  # ‖z‖ below this times ‖z(s)‖ is 0
+_EXACT = 1e-13  # ‖z‖ below this times ‖z(s)‖ is 0
+# … and so it is below this times the distance of the points that the flows rest at: the rounding of z itself.
+_ROUNDING = 1e-15
 _STEPS = 40
 
 
@@ -23,6 +25,12 @@ class Arrival(NamedTuple):
     time: float
 
 
+def exactness(window: Window) -> float:
+    """‖z‖ that counts as 0 in this window."""
+    rests = [np.linalg.norm(phase.rest) for phase in (window.control.keep, window.control.full)]
+    return float(max(_EXACT * np.linalg.norm(window.begin), _ROUNDING * max(rests)))
+
+
 def arrive(window: Window, bang: Bang) -> Arrival | None:
     """The exact arrival by T near `bang`; None where Gauss–Newton finds none. The metric plays no part."""
     times = bang.switches
@@ -30,11 +38,11 @@ def arrive(window: Window, bang: Bang) -> Arrival | None:
         times = np.append(times, window.t1)
     if not len(times):
         return None
-    size = float(np.linalg.norm(window.begin))
+    near = exactness(window)
     z, slopes = _end(window, bang.first, times)
     for _ in range(_STEPS):
         distance = float(np.linalg.norm(z))
-        if distance <= EXACT * size:
+        if distance <= near:
             return Arrival(Bang(bang.first, times[:-1]), float(times[-1]))
         step = np.linalg.lstsq(slopes, -z, rcond=1e-13)[0]
         gaps = np.diff(np.concatenate([[window.s], times, [window.t1]]))

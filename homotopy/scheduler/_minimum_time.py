@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .._errors import WorkError
-from ._arrival import EXACT, Arrival, arrive
+from .._errors import RequestError, WorkError
+from ._arrival import Arrival, arrive, exactness
 from ._bang_bang import Local, polish, search_bang_bang, settle, tidy
 from ._certificate import Certificate
 from ._result import SearchResult
@@ -20,28 +20,32 @@ from ._switching import Bang, Window
 
 _ITERATIONS = 80
 _NEAR = 1e-3  # of ‖z(s)‖: schedules that end nearer than this are tried for an exact arrival
-_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of [s, T] that equally spaced switches fill
+_SHARES = (1e-6, 1e-3, 0.1, 0.3, 0.5, 0.7, 0.9)  # of [s, T] that equally spaced switches fill
 _NEXT = 1e-6  # of T − s: an exact arrival is the earliest if there is none this much before
 _PRECISION = 1e-12  # of the arrival time, relative to T − s
 
 
 def minimum_time(window: Window, tolerance: float, notes: tuple[str, ...]) -> SearchResult:
-    """The earliest arrival; `WorkError` if the tolerance cannot be reached by T."""
+    """The earliest arrival; `WorkError` if no schedule is found that reaches the tolerance by T."""
+    if window.control.keep.drive.any():
+        raise RequestError(
+            "goal='time' needs the leave-one-out optimum as its target: at another one ε = 0 does not stay; drop target="
+        )
     size = float(np.linalg.norm(window.begin))
-    goal = max(tolerance, EXACT * size)
+    goal = max(tolerance, exactness(window))
     if size <= goal:
-        return _made(window, Bang(0, np.zeros(0)), window.s, 0.0, notes, 1)
+        return _made(window, Bang(0, np.zeros(0)), window.s, size, notes, window.t1)
     found = search_bang_bang(window)
     last = found[0]
-    arrival = _exact(window, found) if tolerance == 0 else None
+    arrival = _exact(window, found, everywhere=True) if tolerance == 0 else None
     if arrival is not None:
         arrival = _earliest(window, arrival)
         end = replace(window, t1=arrival.time)
         return _made(end, tidy(end, arrival.bang), arrival.time, 0.0, notes, window.t1)
     if _distance(last) > goal:
         raise WorkError(
-            f"‖θ − θ*₋‖ ≤ {tolerance:g} cannot be reached by t1 = {window.t1:g}: the best found is {_distance(last):.6g}; "
-            "try a larger t1 or tolerance"
+            f"no ε(t) was found that reaches ‖θ − θ*₋‖ ≤ {tolerance:g} by t1 = {window.t1:g}: the best ends at "
+            f"{_distance(last):.6g}; try a larger t1 or tolerance"
         )
     low, high, best = window.s, window.t1, last
     time = 0.5 * (low + high)
@@ -89,12 +93,13 @@ def _least(window: Window, warm: list[Bang]) -> Local:
     return min(found, key=lambda local: (local.value, len(local.bang.switches)))
 
 
-def _exact(window: Window, found: list[Local]) -> Arrival | None:
-    """The earliest exact arrival near the schedules that end close to θ*₋, or near equally spaced switches."""
+def _exact(window: Window, found: list[Local], everywhere: bool = False) -> Arrival | None:
+    """The earliest exact arrival near the schedules that end close to θ*₋; if there is none, near equally spaced
+    switches (where no schedule ends close to θ*₋, only if asked to look `everywhere`)."""
     near = _NEAR * float(np.linalg.norm(window.begin))
     close = [local.bang for local in found if _distance(local) <= near]
     arrivals = [arrive(window, bang) for bang in close]
-    if close and all(arrival is None for arrival in arrivals):
+    if (close or everywhere) and all(arrival is None for arrival in arrivals):
         arrivals = [arrive(window, bang) for bang in _spaced(window)]
     return min((arrival for arrival in arrivals if arrival is not None), key=lambda a: a.time, default=None)
 

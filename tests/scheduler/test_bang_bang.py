@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import scipy.optimize
 from problems import Linear, random_ols, scalar
+from scipy.linalg import expm
 
-from homotopy import BangBang, RequestError, SearchResult, WorkError, energy, search, simulate
+from homotopy import BangBang, RequestError, SearchResult, WorkError, energy, leave_one_out, search, simulate
 from homotopy.scheduler import BangBangFlow, PointSchedules, search_all
 from homotopy.scheduler._bang_bang import flip, is_reached, search_bang_bang, tidy
 from homotopy.scheduler._goals import linear_metric
@@ -16,7 +17,7 @@ from homotopy.scheduler._switching import Bang, Window, window
 
 
 def instance(seed: int, d: int, n: int = 20, span: float = 2.0, reach: float = 0.2) -> tuple[Linear, float, float]:
-    """Rows with covariance condition 10, noise 0.5, s = 0.2 T, T = 2/λ_min: the issue's instances."""
+    """Rows with covariance condition 10, noise 0.5, s = 0.2 T, T = 2/λ_min."""
     rng = np.random.default_rng(seed)
     q = np.linalg.qr(rng.standard_normal((d, d)))[0]
     x = rng.standard_normal((n, d)) * np.sqrt(np.geomspace(1, 0.1, d)) @ q.T
@@ -130,8 +131,35 @@ def test_scalar_minimum_time():
     # θ = (1 − e^{−2t})·3/2 = 1 − tol.
     close = search(case.problem, case.theta0, s=0.1, t1=2.0, family="bang-bang", goal="time", tolerance=0.1)
     assert close.arrival == pytest.approx(-0.5 * np.log(1 - 0.9 / 1.5), rel=1e-9)
-    with pytest.raises(WorkError, match="cannot be reached"):
+    with pytest.raises(WorkError, match="no ε\\(t\\) was found"):
         search(case.problem, case.theta0, s=0.1, t1=0.3, family="bang-bang", goal="time")
+
+
+def test_minimum_time_near_the_target():
+    case = scalar()
+    # θ = (1 − e^{−2t})·3/2 + e^{−2t}θ₀ = 1, also from where rounding of θ itself is what is left.
+    for gap in (1e-2, 1e-4, 1e-8):
+        result = search(case.problem, np.array([1.0 - gap]), t1=2.0, family="bang-bang", goal="time")
+        assert result.arrival == pytest.approx(0.5 * np.log1p(2 * gap), rel=1e-6)
+    there = search(case.problem, np.array([0.9]), t1=2.0, family="bang-bang", goal="time", tolerance=0.2)
+    assert there.arrival == 0.0
+    assert there.energy == pytest.approx(0.5 * 0.1**2)
+    with pytest.raises(RequestError, match="leave-one-out optimum as its target"):
+        search(case.problem, case.theta0, t1=2.0, family="bang-bang", goal="time", target=np.array([0.3]))
+
+
+def test_minimum_time_in_the_plane_ends_on_the_target():
+    case, _, t1 = instance(1, 2)
+    keep, full = (np.asarray(case.problem.hessian(np.zeros(2), epsilon)) for epsilon in (0.0, 1.0))
+    target = np.asarray(leave_one_out(case.problem).theta)
+    push = -np.asarray(case.problem.deleted_gradient(target))
+    # Backwards from θ*₋: an arc ε = 1 of length 0.1 t1, before it an arc ε = 0 of the same length.
+    before = -np.linalg.solve(full, (expm(full * 0.1 * t1) - np.eye(2)) @ push)
+    start = target + expm(keep * 0.1 * t1) @ before
+    result = search(case.problem, start, t1=t1, family="bang-bang", goal="time")
+    assert result.arrival == pytest.approx(0.2 * t1, rel=1e-6)
+    end = simulate(case.problem, result.schedule, start, t1=result.arrival).theta1
+    np.testing.assert_allclose(end, target, atol=1e-10 * np.linalg.norm(start - target))
 
 
 def test_minimum_time_is_the_least():
