@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from homotopy.hypotheses import builtin, read_results
+from homotopy.hypotheses import builtin, read_results, verdict_table
 
 PATH = Path(__file__).resolve().parents[2] / "figures" / "hypotheses" / "results.json"
 RESULTS = {result.id: result for result in read_results(PATH)}
@@ -20,3 +20,8 @@ def test_the_statement_is_this_one_and_the_verdict_follows_from_the_evidence(id)
     result, hypothesis = RESULTS[id], builtin()[id]
     assert (result.statement, result.rule) == (hypothesis.statement, hypothesis.rule.text)
     assert hypothesis.rule(result.evidence) == result.verdict
+
+
+def test_the_readme_shows_these_verdicts():
+    readme = (PATH.parents[2] / "README.md").read_text(encoding="utf-8")
+    assert verdict_table(list(RESULTS.values())).strip() in readme
