@@ -5,7 +5,6 @@ the same group of points, the first three with the same number of gradients, and
 asks for. A membership attack is then made on small, over-fitted models, where it can succeed at all.
 """
 
-import math
 from dataclasses import dataclass
 
 import jax
@@ -21,6 +20,7 @@ from homotopy import (
     Problem,
     RequestError,
     accuracy,
+    analytic_gaussian_sigma,
     attack_features,
     base_rate,
     certified_removal,
@@ -199,7 +199,7 @@ def _utilities(settings: Settings, train: Dataset, test: Dataset, codes: dict[st
         ]  # fmt: skip
         if _holds(runs[0].guarantee, codes, notes):
             found[2, column] = score(jnp.stack([answer.theta for answer in runs]))
-        sigma = 1.6 * probe * math.sqrt(2 * math.log(1.5 / delta)) / budget
+        sigma = 1.6 * analytic_gaussian_sigma(probe, budget, delta)
         removed = [
             certified_removal(
                 problem, group[None], perturbation=sigma, privacy_epsilon=budget, privacy_delta=delta, key=draw

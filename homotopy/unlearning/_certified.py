@@ -2,10 +2,13 @@
 
     train     θ = argmin R_1(θ) + bᵀθ,  b ~ N(0, σ²I)
     remove    θ ← θ + H₋⁻¹ g_J(θ),  H₋ = ∇²R⁻(θ)
-    residual  ‖∇R⁻(θ) + b‖ ≤ γ ‖X₋‖₂ ‖H₋⁻¹g_J‖ ‖X₋H₋⁻¹g_J‖,  γ the Lipschitz constant of ℓ″
+    residual  ‖∇R⁻(θ) + b‖ ≤ ½γ ‖X₋‖₂ ‖p‖_∞ ‖p‖,  p = X₋H₋⁻¹g_J,  γ the Lipschitz constant of ℓ″
 
-The residuals of all removals add up; while their sum β stays within σε/√(2 ln(1.5/δ)) the model cannot be told, to (ε, δ),
-from one that never saw the points. When the next removal would exceed it, the model is trained again with a new b.
+The paper's γ ‖X₋‖₂ ‖H₋⁻¹g_J‖ ‖p‖ is for inputs of norm ≤ 1; Taylor's remainder ½γ |p_i|² per point asks for no such thing.
+The residuals of all removals add up; while their sum β stays within the shift that b hides to (ε, δ), by the analytic
+Gaussian mechanism (the paper's σε/√(2 ln(1.5/δ)) is not enough for large ε), the model cannot be told from one that never
+saw the points. When the next removal would exceed it, the model is trained again with a new b. As in the paper, the
+residual counts as a shift of b that does not itself depend on b.
 """
 
 import math
@@ -24,6 +27,7 @@ from ..problem import LinearRegression, LogisticLoss, LogisticRegression, Proble
 from . import _checks
 from ._checks import Number, Whole
 from ._convex import weighted_minimum
+from ._privacy import analytic_gaussian_sigma
 
 # max |ℓ‴| of log(1 + e^ŷ): σ(1−σ)(1−2σ) at its largest (the paper takes 1/4).
 LOGISTIC_LIPSCHITZ = 1.0 / (6.0 * math.sqrt(3.0))
@@ -33,7 +37,9 @@ LOGISTIC_LIPSCHITZ = 1.0 / (6.0 * math.sqrt(3.0))
 class CertifiedRemoval:
     """R removals in order.
 
-    `thetas` (R, dim) after each (they hold the noise b already: publish as they are), `bounds` (R,) of the gradient
+    `thetas` (R, dim) after each. They hold the noise b already: publish one as it is. (ε, δ) is for one release: thetas that
+    share their b (all since the last training) tell more together than one alone, and their sequence has no guarantee.
+    `bounds` (R,) of the gradient
     residual each removal added, `used` (R,) the sum since the last training, `allowed` what the budget permits,
     `residuals` (R,) the true ‖∇R⁻ + b‖ ≤ used, `retrained` (R,) whether the request was met by training again, `trained`
     (dim,) the model before, `seconds` (R,).
@@ -87,7 +93,7 @@ def certified_removal(
     groups = np.atleast_1d(np.asarray(requests))
     problem.deleting(groups.reshape(-1))  # refuses repeated points and all of them
     groups = groups.reshape(len(groups), -1)
-    allowed = sigma * epsilon / math.sqrt(2 * math.log(1.5 / delta))
+    allowed = sigma / analytic_gaussian_sigma(1.0, epsilon, delta)  # the Δ of which noise σ gives exactly δ(ε) = δ
     keys = jax.random.split(jax.random.key(key), len(groups) + 1)
     alive = jnp.ones(problem.n)
     tilt = sigma * jax.random.normal(keys[0], (problem.dim,))
@@ -135,7 +141,7 @@ def _remove(problem: Problem, theta: Array, tilt: Array, before: Array, after: A
     x = problem.data.x * after[:, None]
     pushed = x @ move.reshape(problem.data.features, -1)
     spectral = jnp.sqrt(jnp.linalg.eigvalsh(x.T @ x)[-1])
-    bound = third * spectral * jnp.linalg.norm(move) * jnp.linalg.norm(pushed)
+    bound = 0.5 * third * spectral * jnp.max(jnp.abs(pushed)) * jnp.linalg.norm(pushed)
     new = theta + move
     residual = jnp.linalg.norm(jax.grad(problem.weighted_risk)(new, after) + tilt)
     return new, bound, residual

@@ -15,12 +15,14 @@ from homotopy import (
     certified_removal,
     epsilon_to_renyi,
     estimate_constants,
+    gaussian_delta,
     langevin,
     langevin_renyi,
     langevin_temperature,
     renyi_to_epsilon,
     solve_weighted,
 )
+from homotopy.unlearning._certified import LOGISTIC_LIPSCHITZ, _remove, _train
 from homotopy.unlearning._langevin import _sde
 from tests.problems import logistic, random_ols, softmax, teacher_student
 
@@ -130,7 +132,7 @@ def test_residuals_never_exceed_what_is_booked():
     assert (found.residuals <= found.used).all()
     assert found.residuals[-1] > 1e-6  # there is something to book
     np.testing.assert_allclose(np.diff(found.used), found.bounds[1:], rtol=1e-9)
-    assert found.allowed == pytest.approx(2.0 / math.sqrt(2 * math.log(1.5e4)))
+    assert gaussian_delta(found.allowed, 2.0, 1.0) == pytest.approx(1e-4, rel=1e-6)
     # the first removal, by hand in NumPy
     x, y = np.asarray(problem.data.x), np.asarray(problem.data.y)
     theta = np.asarray(found.trained)
@@ -139,9 +141,33 @@ def test_residuals_never_exceed_what_is_booked():
     hessian = (x[keep].T * (p * (1 - p))[keep]) @ x[keep] + 2.0 * np.eye(4)
     move = np.linalg.solve(hessian, x[0] * (p[0] - y[0]))
     np.testing.assert_allclose(found.thetas[0], theta + move, rtol=1e-9)
-    bound = np.linalg.norm(x[keep], 2) * np.linalg.norm(move) * np.linalg.norm(x[keep] @ move) / (6 * math.sqrt(3))
+    pushed = x[keep] @ move
+    bound = np.linalg.norm(x[keep], 2) * np.abs(pushed).max() * np.linalg.norm(pushed) / (12 * math.sqrt(3))
     assert found.bounds[0] == pytest.approx(bound, rel=1e-9)
     assert "25 requests" in str(found)
+
+
+def test_residuals_are_bounded_whatever_the_length_of_the_inputs():
+    tightest = 0.0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        scale = (0.5, 30.0)[seed % 2]
+        x = scale * rng.standard_normal((20, 3))
+        y = (x @ rng.standard_normal(3) + scale * rng.standard_normal(20) > 0).astype(int)
+        problem = Problem(LogisticRegression(), Dataset(x, y), delete=0, ridge=0.1)
+        whole, tilt = jnp.ones(20), jnp.zeros(3)
+        theta, _ = _train(problem, whole, jnp.zeros(3), tilt)
+        for point in range(4):
+            _, bound, residual = _remove(problem, theta, tilt, whole, whole.at[point].set(0.0), LOGISTIC_LIPSCHITZ)
+            assert residual <= bound + 1e-9
+            tightest = max(tightest, float(residual / bound) if residual > 1e-9 else 0.0)
+    assert 0.1 < tightest < 1  # a bound that could be violated
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 20.0])
+def test_the_certified_budget_is_exact_for_every_epsilon(epsilon):
+    found = certified_removal(_separable(), [0], perturbation=2.0, privacy_epsilon=epsilon, privacy_delta=1e-5)
+    assert gaussian_delta(found.allowed, 2.0, epsilon) == pytest.approx(1e-5, rel=1e-6)
 
 
 def test_an_exhausted_budget_forces_retraining():
