@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..flow import AbstractSchedule, BangBang, Step
+from ._arrival import exactness
 from ._bang_bang import Local, is_reached, jumps, search_bang_bang, violation
 from ._certificate import Certificate, certify
 from ._linear import Vector
@@ -22,6 +23,9 @@ def step_result(window: Window, how: str, notes: tuple[str, ...]) -> SearchResul
     """The best single step, certified against every admissible schedule."""
     found = stationary_steps(window)
     tau, value = min(found, key=lambda pair: pair[1])
+    at_once = baseline_energy(window)
+    if at_once <= 0.5 * exactness(window) ** 2:  # θ*₋ is where θ(s) is: what differs from it is rounding
+        tau, value = window.s, at_once
     inside = window.s < tau < window.t1
     bang = Bang(1, np.array([tau])) if inside else Bang(int(tau >= window.t1), np.zeros(0))
     residual = 0.0 if is_reached(window, value) else violation(window, bang)[0]
