@@ -13,7 +13,7 @@ from ._linear import Vector
 from ._switching import Bang, Window
 
 _EXACT = 1e-13  # ‖z‖ below this times ‖z(s)‖ is 0
-# … and so it is below this times the distance of the points that the flows rest at: the rounding of z itself.
+# … and so it is below this times ‖θ*₋‖ and the distances of where the flows rest: the rounding of θ itself.
 _ROUNDING = 1e-15
 _STEPS = 40
 
@@ -27,8 +27,9 @@ class Arrival(NamedTuple):
 
 def exactness(window: Window) -> float:
     """‖z‖ that counts as 0 in this window."""
-    rests = [np.linalg.norm(phase.rest) for phase in (window.control.keep, window.control.full)]
-    return float(max(_EXACT * np.linalg.norm(window.begin), _ROUNDING * max(rests)))
+    control = window.control
+    sizes = [np.linalg.norm(point) for point in (control.target, control.keep.rest, control.full.rest)]
+    return float(max(_EXACT * np.linalg.norm(window.begin), _ROUNDING * max(sizes)))
 
 
 def arrive(window: Window, bang: Bang) -> Arrival | None:
