@@ -28,7 +28,6 @@ from ._sgd import ScheduleWeights, deletion_mask, run
 
 _INNER = 500  # iterations of one proximal point
 _TOLERANCE = 1e-15
-_ROUNDING = 2.3e-16
 # A checkpoint whose error estimate is below this, relative to how far it lies from the trained model, counts as found.
 _RELIABLE = 1e-3
 
@@ -40,6 +39,7 @@ class Rewound:
     `amplification` is by how much an error of θ_T may have grown (`contracted` directions, from the curvature at both
     ends), `round_trip` = ‖forwards again − θ_T‖, `error` the estimate of ‖θ − θ_{T−K}‖ from both, `reliable` whether it
     is at most 1e-3 of the way back, `step_times_smoothness` ηL at θ_T (must stay below 1 for descent).
+    The rounding error of θ_T is taken from its dtype, or from single precision if every entry is a float32 number.
     """
 
     theta: Float[Array, " dim"]
@@ -87,7 +87,7 @@ def rewind(
     if method == "flow":
         theta, count = _backwards(problem, theta1, eta * back)
         again = simulate(problem, Constant(1.0), theta, t1=eta * back, ts=[eta * back]).theta1
-        noise = 1e-10
+        noise = max(1e-10, _precision(trained))
     else:
         theta, iterations, converged = _invert(problem, theta1, jnp.asarray(eta), back)
         if not bool(converged) or not bool(jnp.isfinite(theta).all()):
@@ -98,7 +98,7 @@ def rewind(
         count = float(iterations)
         weights = ScheduleWeights(deletion_mask(problem), jnp.ones(back))
         again, _ = run(problem, theta, weights, jnp.asarray(eta), jnp.arange(back), None, None, None, None, False)
-        noise = _ROUNDING
+        noise = _precision(trained)
     there = float(_largest(problem, theta)) * eta
     if method == "descent" and there >= 1:
         raise WorkError(f"ηL reached {there:.3g} ≥ 1 on the way back, where gradient descent cannot be inverted")
@@ -111,6 +111,16 @@ def rewind(
         theta, gain, round_trip, gain * max(noise * size, round_trip), float(jnp.linalg.norm(theta - theta1)), here,
         count, "proximal points" if method == "descent" else "flow",
     )  # fmt: skip
+
+
+def _precision(values: Any) -> float:
+    """The relative rounding error of numbers that may have been stored with fewer digits than a float64."""
+    stored = np.asarray(values)
+    if not jnp.issubdtype(stored.dtype, jnp.floating):
+        return float(np.finfo(float).eps)
+    with np.errstate(over="ignore"):
+        single = np.array_equal(stored, stored.astype(np.float32).astype(stored.dtype))
+    return max(float(jnp.finfo(stored.dtype).eps), float(np.finfo(np.float32).eps) if single else 0.0)
 
 
 @eqx.filter_jit

@@ -31,7 +31,8 @@ class Constants:
     """G, L, μ of the mean risk, on ‖θ‖ ≤ `radius`.
 
     `guaranteed` is true for bounds that hold for every θ of that ball; otherwise they are the largest values that were
-    seen, `how` says where, and no guarantee follows from them.
+    seen, `how` says where, and no guarantee follows from them. `per_point`: L and μ are those of every single point, and
+    so of every mini-batch.
     """
 
     lipschitz: float
@@ -40,6 +41,7 @@ class Constants:
     radius: float
     guaranteed: bool
     how: str
+    per_point: bool = False
 
     def __str__(self) -> str:
         convex = "not known" if self.strong_convexity is None else f"{self.strong_convexity:.4g}"
@@ -79,8 +81,9 @@ def estimate_constants(
         convex = _strong_convexity(problem, x, norms, limit)
     how = "every mini-batch" if per_point else "the whole risk"
     if rows is not None:
-        return Constants(float(_slopes(problem, rows)), smooth, convex, limit, False, f"{how}; G along the given θ")
-    return Constants(_lipschitz(problem, norms, limit), smooth, convex, limit, True, how)
+        slope = float(_slopes(problem, rows))
+        return Constants(slope, smooth, convex, limit, False, f"{how}; G along the given θ", per_point)
+    return Constants(_lipschitz(problem, norms, limit), smooth, convex, limit, True, how, per_point)
 
 
 def _lipschitz(problem: Problem, norms: np.ndarray, radius: float) -> float:

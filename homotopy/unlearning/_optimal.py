@@ -33,7 +33,8 @@ def optimal_schedule(
 
     `target` (dim,) is the model to reach, by default θ*₋ of linear regression (`search` asks for it otherwise);
     `options` go to `search`. The horizon is the flow's: ηI of it counts as I gradients. The certificate and how many
-    times nearer in distance than ε = 0 it ends are among the `notes`. Raises as `search` does.
+    times nearer in distance than ε = 0 it ends are among the `notes`. Raises as `search` does, and for other goals than the
+    distance and for prices, of which these notes would be false.
     """
     train, spend = _checks.whole(train_steps, "train_steps", 1), _checks.whole(unlearn_steps, "unlearn_steps", 1)
     eta = _checks.number(step, "step", above=0.0)
@@ -41,6 +42,9 @@ def optimal_schedule(
         raise RequestError(f"start must be 'trained' or 'checkpoint', but is {start!r}")
     if start == "checkpoint" and spend > train:
         raise RequestError(f"unlearn_steps must lie in [1, train_steps] = [1, {train}] from a checkpoint, but is {spend}")
+    for name, only in (("goal", "parameters"), ("switch_price", 0.0), ("weight_price", 0.0)):
+        if options.get(name, only) != only:
+            raise RequestError(f"{name} must be {only!r} here, where distance is what counts; search() takes {options[name]!r}")
     s = eta * (train if start == "trained" else train - spend)
     t1 = s + eta * spend
     theta0 = problem.check_theta(theta0)

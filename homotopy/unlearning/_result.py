@@ -21,7 +21,7 @@ class Unlearned:
     on the clock of the flow, `unlearn_from` the time from which on it had to work (None for an algorithm that is no
     schedule of one weight). `gradient_evaluations` counts gradients of the whole risk spent on unlearning, a mini-batch
     of b points as b/n; Hessians are counted apart. `distance_bound` is what theory says of the distance to the model
-    that never saw the points (∞: nothing), `bound_of` which model that is.
+    that never saw the points (∞: nothing), `bound_of` which model that is; with `measured` constants it is no bound.
     """
 
     algorithm: str
@@ -36,6 +36,7 @@ class Unlearned:
     hessian_evaluations: float = 0.0
     distance_bound: float = float("inf")
     bound_of: str = ""
+    measured: bool = False
     guarantee: Guarantee | None = None
     notes: tuple[str, ...] = ()
 
@@ -56,7 +57,8 @@ class Unlearned:
         if self.schedule is not None:
             lines.append(f"  ε(t) = {describe(self.schedule, 6)} to t = {self.t1:g}, unlearning from {self.unlearn_from:g}")
         if self.bound_of:
-            lines.append(f"  distance to {self.bound_of} at most {self.distance_bound:.4g}")
+            said = "about {:.4g} or less (measured constants, no bound)" if self.measured else "at most {:.4g}"
+            lines.append(f"  distance to {self.bound_of} {said.format(self.distance_bound)}")
         if self.guarantee is not None:
             lines.append(f"  {self.guarantee}")
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])

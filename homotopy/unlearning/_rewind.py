@@ -58,8 +58,9 @@ def descend_to_delete(
       with bounds G, L, μ (`constants`, by default `estimate_constants(problem, radius=radius)`), full gradients and a
       model trained far enough; any assumption that fails is named, and then there is no guarantee.
 
-    The answer's `distance_bound` is γ^I (‖θ_T − θ*‖ + mG/(μn)) ≥ ‖θ − θ*₋‖, from contraction alone. Raises `RequestError`
-    for steps beyond 2/L, contradicting constants, half a budget, a start outside the ball and options that would be
+    The answer's `distance_bound` is γ^I (‖θ_T − θ*‖ + mG/(μn)) ≥ ‖θ − θ*₋‖, from contraction alone (θ*₋ is the optimum on
+    the ball if there is a `radius`; ∞ for a step that does not contract). Raises `RequestError` for steps beyond 2/L,
+    contradicting constants, constants of a smaller ball than the run's, half a budget, a start outside the ball and options that would be
     ignored; `WorkError` if the run diverges.
     """
     theta0, budget, limit = _request(problem, theta0, method, batch_size, radius, privacy_epsilon, privacy_delta)
@@ -87,13 +88,17 @@ def descend_to_delete(
     bound, contraction = math.inf, 1.0
     if known is not None and known.strong_convexity and batch_size is None:
         log_rate = log_growth(problem.n * eta, known.smoothness, known.strong_convexity, method == "flow")
-        contraction = math.exp(unlearn * log_rate)
-        gone = len(np.asarray(problem.delete))
-        off = _left(problem, trained, eta, limit, log_rate, method)
-        bound = contraction * (off + gone * known.lipschitz / (known.strong_convexity * problem.n))
+        if _contracts(log_rate):
+            contraction = math.exp(unlearn * log_rate)
+            gone = len(np.asarray(problem.delete))
+            off = _left(problem, trained, eta, limit, log_rate, method)
+            bound = contraction * (off + gone * known.lipschitz / (known.strong_convexity * problem.n))
     guarantee = None
     if budget is not None:
-        guarantee = _descent_guarantee(problem, known, budget, contraction, batch_size, trained, eta, limit, method)
+        guarantee = _descent_guarantee(
+            problem, known, budget, contraction, batch_size, theta0, train, trained, eta, limit, method
+        )
+    optimum = "the optimum without the points" + ("" if radius is None else f" on the ball ‖θ‖ ≤ {radius:g}")
     return Unlearned(
         algorithm=f"descend-to-delete ({_named(method, radius)})",
         theta=theta,
@@ -105,7 +110,8 @@ def descend_to_delete(
         unlearn_from=s,
         t1=t1,
         distance_bound=bound,
-        bound_of="the optimum without the points" if math.isfinite(bound) else "",
+        bound_of=optimum if math.isfinite(bound) else "",
+        measured=known is not None and not known.guaranteed,
         guarantee=guarantee,
     )
 
@@ -131,8 +137,10 @@ def rewind_to_delete(
 
     K = `rewind_steps`; at K = T it is retraining, step by step. Methods, `step`, `radius` and the budget as in
     `descend_to_delete`. A stored `checkpoint` (dim,) spares the training before it; so does `trained`, the model θ_T
-    alone, from which the checkpoint is found by going backwards (`rewind`: flow and gradient descent, ηL < 1; its error
-    goes into the notes and voids the guarantee if it is not far below the bound).
+    alone, from which the checkpoint is found by going backwards (`rewind`: flow and gradient descent, ηL < 1; c^K times
+    its error, amplified by the known L if there is one, is added to Δ, and an error beyond 1e-3 of the way back voids the
+    guarantee; K = T starts from θ₀ instead). Neither is checked: Δ and the guarantee rest on them being θ_{T−K} and θ_T of
+    this very run, from this θ₀ with this step and all the points.
 
     `distance_bound` is Δ ≥ ‖θ − θ_retrain‖ (`rewind_to_delete_sensitivity`; for SGD the same sum over the mini-batches
     that did hold deleted points, `coupled_sensitivity`), and the guarantee is the analytic Gaussian mechanism on it.
@@ -149,14 +157,17 @@ def rewind_to_delete(
     s, t1 = eta * (train - back), eta * train
     notes: tuple[str, ...] = ()
     unmet: tuple[str, ...] = ()
-    spent = 0.0
+    spent = error = 0.0
     began = time.perf_counter()
-    if trained is not None:
+    if trained is not None and back == train:
+        start, notes = theta0, ("K = T: retrained from θ₀, nothing to go back for",)
+    elif trained is not None:
         from ._backward import rewind
 
         went = rewind(problem, trained, step=eta, steps=back, method="flow" if method == "flow" else "descent")
         start, spent, notes = went.theta, went.gradient_evaluations, (str(went),)
         unmet = () if went.reliable else ("the checkpoint was found by going backwards, and not reliably",)
+        error = _backward_error(went, known, problem.n * eta, back, method)
     elif checkpoint is not None:
         start = problem.check_theta(checkpoint, "checkpoint")
         as_radius(radius, start)
@@ -183,6 +194,9 @@ def rewind_to_delete(
         full, _ = run(problem, start, on, size, ks[last:], tail, limit, None, None, False)
     _finite(theta, eta)
     bound = _rewind_bound(problem, known, eta, train, back, rows, method)
+    if error and known is not None and math.isfinite(bound):
+        log_rate = log_growth(problem.n * eta, known.smoothness, known.strong_convexity, method == "flow")
+        bound += error * float(np.exp(min(back * log_rate, 700.0)))
     guarantee = None
     if budget is not None:
         missing = (*_unmet(known, "R2D"), *unmet)
@@ -203,6 +217,7 @@ def rewind_to_delete(
         t1=t1,
         distance_bound=bound,
         bound_of="the model retrained for T steps" if math.isfinite(bound) else "",
+        measured=known is not None and not known.guaranteed,
         guarantee=guarantee,
         notes=notes,
     )
@@ -214,8 +229,11 @@ def coupled_sensitivity(
     """Δ = Σ_{k < T−K} η (n/b) |B_k ∩ J| G c^{T−1−k} ≥ ‖θ_R2D − θ_retrain‖ for coupled SGD, given the mini-batches.
 
     `batches` (T, b) are those of the run (they do not depend on the data), `step` η is on the sum, `constants` those of
-    every mini-batch (`estimate_constants(…, per_point=True)`). Its mean over batches is at most Δ of gradient descent.
+    every mini-batch (`estimate_constants(…, per_point=True)`; others are refused). Its mean over batches is at most Δ of
+    gradient descent with the same constants.
     """
+    if not constants.per_point:
+        raise RequestError("constants must be those of every mini-batch: use estimate_constants(…, per_point=True)")
     rows = np.asarray(batches)
     train, back = _checks.steps(rows.shape[0], rewind_steps)
     rate = log_growth(problem.n * step, constants.smoothness, constants.strong_convexity)
@@ -250,6 +268,13 @@ def _known(problem: Problem, constants: Constants | None, radius: float | None, 
 
     if constants is not None:
         _checks.constants(constants.smoothness, constants.strong_convexity or 0.0)
+        if constants.guaranteed and (math.inf if radius is None else radius) > constants.radius * (1 + 1e-12):
+            raise RequestError(
+                f"constants hold on ‖θ‖ ≤ {constants.radius:g} only, which the run may leave: pass radius={constants.radius:g} "
+                "(descent and SGD), or constants of the whole space"
+            )
+        if constants.guaranteed and batch_size is not None and not constants.per_point:
+            raise RequestError("constants are of the whole risk, not of mini-batches: use estimate_constants(…, per_point=True)")
         return constants
     if not is_convex(problem):
         return None
@@ -272,12 +297,25 @@ def _step(problem: Problem, step: Any, known: Constants | None) -> float:
 def _rewind_bound(problem, known, eta, train, back, rows, method) -> float:
     if known is None or not math.isfinite(known.lipschitz) or eta * problem.n * known.smoothness > 2 * (1 + 1e-12):
         return math.inf
+    if rows is not None and not known.per_point:
+        return math.inf
     if rows is not None:
         return coupled_sensitivity(problem, rows, known, step=eta, rewind_steps=back)
     return rewind_to_delete_sensitivity(
         problem.n, len(np.asarray(problem.delete)), known.lipschitz, known.smoothness, problem.n * eta, train, back,
         known.strong_convexity, flow=method == "flow",
     )  # fmt: skip
+
+
+def _backward_error(went: Any, known: Constants | None, eta: float, back: int, method: str) -> float:
+    """The error of the checkpoint found: amplified by the bound L of all curvatures, where there is one."""
+    if known is None or not known.guaranteed or went.error == 0.0:
+        return went.error
+    rate = eta * known.smoothness
+    if method != "flow" and rate >= 1:
+        return math.inf
+    log_gain = back * rate if method == "flow" else -back * math.log1p(-rate)
+    return went.error * math.exp(log_gain) / went.amplification if log_gain < 700 else math.inf
 
 
 def _unmet(known: Constants | None, theorem: str) -> tuple[str, ...]:
@@ -293,6 +331,11 @@ def _unmet(known: Constants | None, theorem: str) -> tuple[str, ...]:
     return tuple(missing)
 
 
+def _contracts(log_rate: float) -> bool:
+    """Whether c < 1 by more than rounding, so that 1/(1 − c) means something."""
+    return log_rate < -1e-12
+
+
 def _left(problem: Problem, theta: Float[Array, " dim"], eta: float, limit, log_rate: float, method: str) -> float:
     """A bound of ‖θ − θ*‖: the next step's length over 1 − c, or the gradient's over the strong convexity."""
     gradient = float(jnp.linalg.norm(problem.gradient(theta)))
@@ -303,7 +346,9 @@ def _left(problem: Problem, theta: Float[Array, " dim"], eta: float, limit, log_
     return float(jnp.linalg.norm(here - theta)) / -math.expm1(log_rate)
 
 
-def _descent_guarantee(problem, known, budget, contraction, batch_size, trained, eta, limit, method) -> Guarantee:
+def _descent_guarantee(
+    problem, known, budget, contraction, batch_size, theta0, train, trained, eta, limit, method
+) -> Guarantee:
     missing = list(_unmet(known, "D2D"))
     if batch_size is not None:
         missing.append("the theorem is for full gradients, not for mini-batches")
@@ -316,8 +361,15 @@ def _descent_guarantee(problem, known, budget, contraction, batch_size, trained,
             reach = 2 * gone * known.lipschitz * contraction / (known.strong_convexity * problem.n * (1 - contraction))
             log_rate = log_growth(problem.n * eta, known.smoothness, known.strong_convexity, method == "flow")
             off = _left(problem, trained, eta, limit, log_rate, method)
+            # The model retrained from θ₀ must be as near to its own optimum: known from contraction alone.
+            before = _left(problem, theta0, eta, limit, log_rate, method)
+            shift = gone * known.lipschitz / (known.strong_convexity * problem.n)
+            off = max(off, math.exp(train * log_rate) * (before + shift))
             if off > reach:
-                missing.append(f"trained too briefly: θ_T may be {off:.2g} from the optimum, at most {reach:.2g} is allowed")
+                missing.append(
+                    f"trained too briefly: θ_T, or the model retrained, may be {off:.2g} from its optimum; at most "
+                    f"{reach:.2g} is allowed"
+                )
             else:
                 sigma = contraction_sigma(problem.n, gone, known.lipschitz, known.strong_convexity, contraction, *budget)
     return Guarantee(budget[0], budget[1], sigma, reach, "D2D", tuple(missing))

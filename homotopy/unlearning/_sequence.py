@@ -21,7 +21,7 @@ from . import _checks
 from ._checks import Number, Whole
 from ._constants import Constants
 from ._privacy import log_growth, rewind_to_delete_sensitivity
-from ._rewind import _known, _left, _step
+from ._rewind import _contracts, _known, _left, _step
 from ._sgd import RemovalWeights, as_radius, descend, mini_batches, run
 
 _CHUNK = 16  # requests whose R2D runs are carried out side by side
@@ -32,8 +32,8 @@ class Deletions:
     """A model after each of R requests.
 
     `thetas` (R, dim); `gradient_evaluations` (R,) spent on each; `bounds` (R,): distance to the optimum without the
-    points (D2D) or to the model retrained for T steps (R2D), ∞ where theory says nothing; `retrained` (R,) whether
-    the request forced training from the start (R2D).
+    points (D2D; of the ball, if projected) or to the model retrained for T steps (R2D), ∞ where theory says nothing, no
+    bound with `measured` constants; `retrained` (R,) whether the request forced training from the start (R2D).
     """
 
     algorithm: str
@@ -43,12 +43,13 @@ class Deletions:
     gradient_evaluations: np.ndarray
     bounds: np.ndarray
     retrained: np.ndarray
+    measured: bool = False
 
     def __str__(self) -> str:
         return (
             f"{len(self.points)} deletions by {self.algorithm}: {self.gradient_evaluations.sum():g} gradients, "
             f"{int(self.retrained.sum())} of them forced retraining, bound {self.bounds[0]:.3g} at first and "
-            f"{self.bounds[-1]:.3g} at last"
+            f"{self.bounds[-1]:.3g} at last{' (measured constants, no bound)' if self.measured else ''}"
         )
 
 
@@ -70,7 +71,7 @@ def delete_in_sequence(
     """Delete `points` (R,) one request at a time, `steps` (I or K) gradient steps for each.
 
     `sensitivity` (R2D) is the largest Δ that the noise was made for: a request that would exceed it retrains instead.
-    `problem.delete` is not looked at. Other options as in `descend_to_delete`. Raises `RequestError` for repeated
+    `problem.delete` is not looked at; given `constants` must be those of `problem.deleting(points)`. Other options as in `descend_to_delete`. Raises `RequestError` for repeated
     points, for all of them, for K > T, and for a `sensitivity` that not even one deletion meets.
     """
     start = problem.check_theta(theta0)
@@ -111,7 +112,8 @@ def delete_in_sequence(
         cost = np.where(retrained, train, spend) * share
     if not bool(jnp.isfinite(last).all()):
         raise WorkError(f"the run diverged: step = {eta:g} is too large; it must be below 2/λ_max(∇²R)")
-    return Deletions(f"{algorithm}-to-delete", order, thetas, trained, cost, bounds, retrained)
+    measured = known is not None and not known.guaranteed
+    return Deletions(f"{algorithm}-to-delete", order, thetas, trained, cost, bounds, retrained, measured)
 
 
 @eqx.filter_jit
@@ -127,6 +129,8 @@ def _descent_bounds(problem, known, eta, spend, trained, limit, requests, batch_
     if known is None or not known.strong_convexity or batch_size is not None or not math.isfinite(known.lipschitz):
         return np.full(requests, math.inf)
     log_rate = log_growth(problem.n * eta, known.smoothness, known.strong_convexity)
+    if not _contracts(log_rate):
+        return np.full(requests, math.inf)
     left, jump = math.exp(spend * log_rate), known.lipschitz / (known.strong_convexity * problem.n)
     bounds, off = [], _left(problem, trained, eta, limit, log_rate, "descent")
     for _ in range(requests):

@@ -21,6 +21,7 @@ from homotopy import (
     delete_in_sequence,
     descend_to_delete,
     estimate_constants,
+    langevin,
     leave_one_out,
     mini_batches,
     optimal_schedule,
@@ -259,6 +260,74 @@ def test_a_network_needs_a_step_and_a_diverging_run_says_so():
         descend_to_delete(problem, problem.initial(0), step=50.0, train_steps=600, unlearn_steps=600)
 
 
+def test_constants_of_another_run_are_refused():
+    x, y = np.ones((40, 1)), 3 * np.ones(40)
+    x[0], y[0] = 10.0, 0.0
+    problem = Problem(LinearRegression(), Dataset(x, y), delete=0)
+    small = estimate_constants(problem, radius=1e-3)
+    start = np.zeros(1)
+    for options in ({"method": "flow"}, {"method": "descent"}, {"radius": 1.0}):
+        with pytest.raises(RequestError, match="which the run may leave"):
+            rewind_to_delete(problem, start, train_steps=10, rewind_steps=1, constants=small, **options)
+    with pytest.raises(RequestError, match="which the run may leave"):
+        langevin(problem, start, train_steps=10, unlearn_steps=1, temperature=0.1, constants=small)
+    with pytest.raises(RequestError, match="which the run may leave"):
+        delete_in_sequence(problem, start, [0], train_steps=10, steps=1, constants=small)
+    inside = rewind_to_delete(problem, start, train_steps=10, rewind_steps=1, radius=1e-3, constants=small, **BUDGET)
+    assert inside.guarantee.holds
+    whole, single = estimate_constants(problem, radius=5.0), estimate_constants(problem, radius=5.0, per_point=True)
+    sgd = {"method": "sgd", "batch_size": 2, "radius": 5.0, "train_steps": 10, "rewind_steps": 5}
+    with pytest.raises(RequestError, match="mini-batches"):
+        rewind_to_delete(problem, start, constants=whole, **sgd, **BUDGET)
+    with pytest.raises(RequestError, match="mini-batch"):
+        coupled_sensitivity(problem, mini_batches(0, 40, 10, 2), whole, step=1e-3, rewind_steps=5)
+    assert rewind_to_delete(problem, start, constants=single, **sgd, **BUDGET).guarantee.holds
+
+
+def test_a_step_that_does_not_contract_has_no_bound():
+    problem = logistic()
+    theta0, known = np.zeros(problem.dim), estimate_constants(problem)
+    measured = estimate_constants(problem, thetas=theta0)
+    cases = [(known, 2.0), (measured, 2.0), (measured, 2.1)]
+    for constants, factor in cases:
+        step = factor / (problem.n * known.smoothness)
+        answer = descend_to_delete(
+            problem, theta0, step=step, train_steps=20, unlearn_steps=3, constants=constants, **BUDGET
+        )
+        assert math.isinf(answer.distance_bound)
+        assert "distance to" not in str(answer)
+        assert not answer.guarantee.holds
+        found = delete_in_sequence(problem, theta0, [0, 1], step=step, train_steps=20, steps=3, constants=constants)
+        assert np.isinf(found.bounds).all()
+
+
+def test_a_bound_says_what_it_is_of():
+    problem = logistic()
+    theta0 = np.zeros(problem.dim)
+    ball = descend_to_delete(problem, theta0, train_steps=30, unlearn_steps=3, radius=0.05)
+    assert "optimum without the points on the ball ‖θ‖ ≤ 0.05" in str(ball)
+    free = descend_to_delete(problem, theta0, train_steps=30, unlearn_steps=3)
+    assert "ball" not in str(free)
+    network = teacher_student()
+    start = network.initial(0)
+    measured = rewind_to_delete(
+        network, start, step=0.005, train_steps=20, rewind_steps=5, constants=estimate_constants(network, thetas=start)
+    )
+    assert math.isfinite(measured.distance_bound)
+    assert "measured constants, no bound" in str(measured)
+    assert "at most" not in str(measured)
+    assert "measured" not in str(rewind_to_delete(problem, theta0, train_steps=20, rewind_steps=5))
+
+
+def test_the_retrained_model_must_have_come_as_far_as_the_trained_one():
+    """From the optimum of all points one step is enough for θ_T; retraining from there in one step is not."""
+    problem = logistic()
+    options = {"train_steps": 1, "unlearn_steps": 60, **BUDGET}
+    started = descend_to_delete(problem, optimum(problem).theta, **options)
+    assert not started.guarantee.holds
+    assert "retrained" in str(started.guarantee)
+
+
 # Without a checkpoint -----------------------------------------------------------------------------------------------
 
 
@@ -295,6 +364,26 @@ def test_going_back_too_far_is_reported_or_refused():
     assert "going backwards" in str(late.guarantee)
     none = rewind(problem, goal, step=0.1 / top, steps=0)
     np.testing.assert_array_equal(none.theta, goal)
+
+
+def test_the_error_of_going_back_is_part_of_the_bound():
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((20, 3))
+    problem = Problem(LogisticRegression(), Dataset(x, (x[:, 0] > 0).astype(float)), delete=0, ridge=0.1)
+    theta0, step, train = np.zeros(3), 0.03, 60
+    retrained = rewind_to_delete(problem, theta0, step=step, train_steps=train, rewind_steps=train)
+    rounded = np.asarray(retrained.trained).astype(np.float32)
+    assert rewind(problem, rounded, step=step, steps=5).error > 1e6 * rewind(problem, retrained.trained, step=step, steps=5).error
+    options = {"step": step, "train_steps": train, **BUDGET}
+    for trained in (rounded, rounded.astype(float)):
+        everything = rewind_to_delete(problem, theta0, rewind_steps=train, trained=trained, **options)
+        assert everything.guarantee.holds
+        assert everything.distance_bound == 0.0
+        np.testing.assert_array_equal(everything.theta, retrained.theta)
+        found = rewind_to_delete(problem, theta0, rewind_steps=train - 1, trained=trained, **options)
+        stored = rewind_to_delete(problem, theta0, rewind_steps=train - 1, **options)
+        assert found.distance_bound > stored.distance_bound
+        assert np.linalg.norm(found.theta - retrained.theta) <= found.distance_bound
 
 
 # Sequences, and the best schedule -----------------------------------------------------------------------------------
@@ -354,6 +443,12 @@ def test_the_best_schedule_is_at_least_as_good_as_both():
         assert abs(float(best.theta[0]) - 1.0) <= abs(float(plain[0]) - 1.0) + 1e-12
     assert abs(float(best.theta[0]) - 1.0) < 1e-9  # from the checkpoint ½ ln 3 is still to come: reached exactly
     assert "certificate" in str(best)
+
+
+@pytest.mark.parametrize("options", [{"goal": "outputs"}, {"goal": "risk"}, {"goal": "time"}, {"switch_price": 0.1}])
+def test_the_best_schedule_is_one_in_distance(options):
+    with pytest.raises(RequestError, match=next(iter(options))):
+        optimal_schedule(scalar().problem, scalar().theta0, step=0.05, train_steps=30, unlearn_steps=25, **options)
 
 
 def test_coupled_descent_refuses_what_does_not_fit():
