@@ -80,8 +80,8 @@ class EqualOpportunity(AbstractMetric):
 class AdversarialLoss(AbstractMetric):
     """Mean loss when every x moves by `radius` (Euclidean) the way that raises its loss most, to first order.
 
-    Exact worst case for models of one output linear in x (with several, as softmax, it may fall short). `coordinates` (features,) is 1 where x may be attacked (0 on the intercept).
-    `hard` is the error rate under that attack.
+    Exact worst case for models of one output linear in x (with several, as softmax, it may fall short). `coordinates`
+    (features,) is 1 where x may be attacked (0 on the intercept). `hard` is the error rate under that attack.
     """
 
     data: Dataset

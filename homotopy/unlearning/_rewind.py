@@ -58,10 +58,10 @@ def descend_to_delete(
       with bounds G, L, μ (`constants`, by default `estimate_constants(problem, radius=radius)`), full gradients and a
       model trained far enough; any assumption that fails is named, and then there is no guarantee.
 
-    The answer's `distance_bound` is γ^I (‖θ_T − θ*‖ + mG/(μn)) ≥ ‖θ − θ*₋‖, from contraction alone (θ*₋ is the optimum on
-    the ball if there is a `radius`; ∞ for a step that does not contract). Raises `RequestError` for steps beyond 2/L,
-    contradicting constants, constants of a smaller ball than the run's, half a budget, a start outside the ball and options that would be
-    ignored; `WorkError` if the run diverges.
+    The answer's `distance_bound` is γ^I (‖θ_T − θ*‖ + mG/(μn)) ≥ ‖θ − θ*₋‖, from contraction alone (θ*₋ is the
+    optimum on the ball if there is a `radius`; ∞ for a step that does not contract). Raises `RequestError` for steps
+    beyond 2/L, contradicting constants, constants of a smaller ball than the run's, half a budget, a start outside
+    the ball and options that would be ignored; `WorkError` if the run diverges.
     """
     theta0, budget, limit = _request(problem, theta0, method, batch_size, radius, privacy_epsilon, privacy_delta)
     train = _checks.whole(train_steps, "train_steps", 1)

@@ -71,8 +71,9 @@ def delete_in_sequence(
     """Delete `points` (R,) one request at a time, `steps` (I or K) gradient steps for each.
 
     `sensitivity` (R2D) is the largest Δ that the noise was made for: a request that would exceed it retrains instead.
-    `problem.delete` is not looked at; given `constants` must be those of `problem.deleting(points)`. Other options as in `descend_to_delete`. Raises `RequestError` for repeated
-    points, for all of them, for K > T, and for a `sensitivity` that not even one deletion meets.
+    `problem.delete` is not looked at; given `constants` must be those of `problem.deleting(points)`. Other options as
+    in `descend_to_delete`. Raises `RequestError` for repeated points, for all of them, for K > T, and for a
+    `sensitivity` that not even one deletion meets.
     """
     start = problem.check_theta(theta0)
     if algorithm not in ("descend", "rewind"):
