@@ -24,7 +24,8 @@ from ._switching import Window
 _CELLS = 160  # of the grid on which an arc is searched for sign changes
 _DIVIDE, _DEPTH = 24, 3  # a doubtful cell is divided into so many, so often
 _MAX_ARCS = 200
-_ROUNDING = 64 * np.finfo(float).eps
+# Rounding of sums, and of exponentials: an eigenvalue is known to ε·λ_max, so its decay over L to ε·λ_max·L.
+_ROUNDING, _DECAY_ROUNDING = 64 * np.finfo(float).eps, 8 * np.finfo(float).eps
 
 
 class _Arc(NamedTuple):
@@ -59,7 +60,8 @@ def dual_bound(window: Window, end: Vector) -> float | None:
             total += r * float(np.sum(integrals))
             size += abs(r) * float(np.sum(np.abs(integrals)))
     conjugate = float(control.energy(end))
-    margin = _ROUNDING * (float(np.abs(last) @ np.abs(window.begin)) + size + conjugate)
+    terms = float(np.abs(last) @ np.abs(window.begin)) + size + conjugate
+    margin = (_ROUNDING + _DECAY_ROUNDING * control.fastest * window.length) * terms
     largest = abs(r) + float(np.linalg.norm(x)) * reach(window)
     return float(last @ window.begin + total - conjugate - margin - doubt * largest)
 

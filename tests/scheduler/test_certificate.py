@@ -37,6 +37,19 @@ def test_dual_is_tight_and_never_above(d):
     assert certified >= 15
 
 
+def test_dual_is_safe_where_the_rates_differ_most():
+    # λ_max·T up to thousands: the decay of the slow mode is known to ε·λ_max·T only.
+    gaps = []
+    for seed in range(40):
+        here = opened(*instance(seed, 2, n=4, span=3.0))
+        value, end = best_of(here)
+        bound = dual_bound(here, end)
+        if bound is not None and value > 1e-6 * here.value(Bang(0, np.zeros(0))):
+            gaps.append((value - bound) / value)
+    assert len(gaps) >= 15
+    assert 0 <= min(gaps) <= max(gaps) < 1e-6
+
+
 def test_any_q_is_a_bound_and_only_the_right_one_is_tight():
     here = opened(*instance(1, 3, n=30))
     value, end = best_of(here)
