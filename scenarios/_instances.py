@@ -1,10 +1,10 @@
-"""Random linear problems that several scenarios and benchmarks share: same seed, same instance."""
+"""Linear problems that several scenarios and benchmarks share: same seed, same instance."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from homotopy import Dataset, LinearRegression, Problem
+from homotopy import Dataset, LinearRegression, Problem, leave_one_out_all, optimum
 
 CONDITION = 10.0  # of the covariance of the rows
 NOISE = 0.5
@@ -34,3 +34,10 @@ def random_instance(seed: int, d: int, n: int, span: float = 2.0, *, deleted: st
     return Instance(
         Problem(LinearRegression(), Dataset(x, y), delete=row), rng.standard_normal(d), TRAINED * t1, t1
     )
+
+
+def most_moving(data: Dataset) -> Problem:
+    """Linear regression without the row whose removal moves the optimum most."""
+    problem = Problem(LinearRegression(), data, delete=0)
+    moved = np.linalg.norm(np.asarray(leave_one_out_all(problem)) - np.asarray(optimum(problem).theta), axis=1)
+    return problem.deleting(int(np.argmax(moved)))

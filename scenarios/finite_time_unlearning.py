@@ -16,9 +16,11 @@ import numpy as np
 import xarray as xr
 from scipy.linalg import expm
 
-from homotopy import Dataset, LinearRegression, Problem, RequestError, WorkError, leave_one_out, optimum, search
+from homotopy import Dataset, Problem, RequestError, WorkError, leave_one_out, optimum, search
 from homotopy.run import Progress, RunResult
 from homotopy.viz import FULL, INK, MUTED, RETAINED
+
+from ._instances import most_moving
 
 _COUNTS = ("0 (ε = 1 all the way)", "1", "2", "3 or more")
 
@@ -102,11 +104,7 @@ def _problem(settings: Settings) -> Problem:
     rng = np.random.default_rng(settings.seed)
     x = rng.standard_normal((settings.n, 2)) * np.array([1.0, 0.7])
     y = x @ rng.standard_normal(2) + 0.5 * rng.standard_normal(settings.n)
-    inverse = np.linalg.inv(x.T @ x)
-    theta = inverse @ x.T @ y
-    hat = np.sum((x @ inverse) * x, axis=1)
-    moved = np.linalg.norm(x @ inverse * ((y - x @ theta) / (1 - hat))[:, None], axis=1)
-    return Problem(LinearRegression(), Dataset(x, y, name="plane"), delete=int(np.argmax(moved)))
+    return most_moving(Dataset(x, y, name="plane"))
 
 
 def _backward(keep: np.ndarray, both: np.ndarray, drive: np.ndarray, t1: float, count: int = 121):

@@ -17,7 +17,6 @@ import xarray as xr
 from homotopy import (
     MLP,
     Dataset,
-    LinearRegression,
     LogisticRegression,
     Problem,
     RequestError,
@@ -32,7 +31,7 @@ from homotopy import (
 from homotopy.run import Progress, RunResult
 from homotopy.viz import INK, MUTED, RETAINED, SERIES, plot_gains, plot_schedule
 
-from ._instances import TRAINED, random_instance
+from ._instances import TRAINED, most_moving, random_instance
 from .error_decomposition import reduced
 
 PROBLEMS = ("plane", "diabetes", "logistic", "network")
@@ -143,11 +142,7 @@ def _plane(settings: Settings) -> _Case:
 def _diabetes(settings: Settings) -> _Case:
     """diabetes standardised, from θ₀ = 0; the row that moves the optimum most."""
     data = datasets.load("diabetes", intercept=True)
-    x, y = np.asarray(data.x), np.asarray(data.y)
-    inverse = np.linalg.inv(x.T @ x)
-    hat = np.sum(x @ inverse * x, axis=1)
-    moved = np.linalg.norm(x @ inverse * ((y - x @ (inverse @ x.T @ y)) / (1 - hat))[:, None], axis=1)
-    problem = Problem(LinearRegression(), data, delete=int(np.argmax(moved)))
+    problem = most_moving(data)
     t1 = settings.span / float(np.linalg.eigvalsh(np.asarray(problem.hessian(np.zeros(problem.dim), 0.0)))[0])
     return _Case(problem, np.zeros(problem.dim), None, TRAINED * t1, t1)
 
