@@ -18,12 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._checks import Number, Whole, number, whole
 from .._errors import RequestError, WorkError
 from ..flow import Constant, simulate
 from ..flow._diffrax import integrate
 from ..problem import Problem
-from . import _checks
-from ._checks import Number, Whole
 from ._sgd import ScheduleWeights, deletion_mask, run
 
 _INNER = 500  # iterations of one proximal point
@@ -73,7 +72,7 @@ def rewind(
     θ_T), `WorkError` if the way back leaves every bound (a risk whose gradients grow explodes in finite time).
     """
     theta1 = problem.check_theta(trained, "trained")
-    eta, back = _checks.number(step, "step", above=0.0), _checks.whole(steps, "steps", 0)
+    eta, back = number(step, "step", above=0.0), whole(steps, "steps", 0)
     if method not in ("flow", "descent"):
         raise RequestError(f"method must be flow or descent, but is {method!r}")
     here = float(_largest(problem, theta1)) * eta

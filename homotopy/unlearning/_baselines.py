@@ -13,12 +13,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._checks import Number, Whole, number, whole
 from .._errors import RequestError, WorkError
 from ..endpoints import influence, newton_estimate
 from ..flow import Constant
 from ..problem import Problem
-from . import _checks
-from ._checks import Number, Whole
 from ._result import Unlearned
 from ._sgd import PointWeights, as_radius, deletion_mask, mini_batches, run
 
@@ -42,7 +41,7 @@ def newton_removal(
         return _one_shot(
             "Newton step", problem, trained, lambda: newton_estimate(problem, theta=trained, damping=damping).theta
         )
-    shift = jnp.asarray(_checks.number(damping, "damping", above=0.0))
+    shift = jnp.asarray(number(damping, "damping", above=0.0))
     return _one_shot("Gauss–Newton step", problem, trained, lambda: _gauss_newton_step(problem, trained, shift))
 
 
@@ -66,7 +65,7 @@ def gradient_difference(
     problem: Problem, trained: Any, *, step: Number, steps: Whole, ascent: Number = 1.0, **options: Any
 ) -> Unlearned:
     """θ ← θ − η(∇R⁻(θ) − a∇ℓ_J(θ)): descend on what stays and climb on what goes, ε ≡ −a with a = `ascent` ≥ 0."""
-    climb = _checks.number(ascent, "ascent", least=0.0)
+    climb = number(ascent, "ascent", least=0.0)
     weights = 1.0 - (1.0 + climb) * deletion_mask(problem)
     return _descend(f"gradient difference (ε = −{climb:g})", problem, trained, weights, step, steps, **options)
 
@@ -107,11 +106,11 @@ def _descend(
     beside: Any = None,
 ) -> Unlearned:
     theta0 = problem.check_theta(start, "start")
-    eta, count = _checks.number(step, "step", above=0.0), _checks.whole(steps, "steps", 1)
+    eta, count = number(step, "step", above=0.0), whole(steps, "steps", 1)
     limit = as_radius(radius, theta0)
     rows = None
     if batch_size is not None:
-        rows = mini_batches(key, problem.n, count, _checks.whole(batch_size, "batch_size", 1))
+        rows = mini_batches(key, problem.n, count, whole(batch_size, "batch_size", 1))
         cost = batch_size / problem.n
     bare = problem if ridge is None else eqx.tree_at(lambda p: p.ridge, problem, jnp.asarray(ridge))
     began = time.perf_counter()

@@ -22,10 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._checks import Number, Whole, number
 from .._errors import RequestError, WorkError
 from ..problem import LinearRegression, LogisticLoss, LogisticRegression, Problem, SquaredLoss
 from . import _checks
-from ._checks import Number, Whole
 from ._convex import weighted_minimum
 from ._privacy import analytic_gaussian_sigma
 
@@ -89,7 +89,7 @@ def certified_removal(
     if float(problem.ridge) <= 0:
         raise RequestError("certified_removal needs a ridge > 0: without it a removal may leave no minimum")
     epsilon, delta = _checks.budget(privacy_epsilon, privacy_delta)
-    sigma = _checks.number(perturbation, "perturbation", above=0.0)
+    sigma = number(perturbation, "perturbation", above=0.0)
     groups = np.atleast_1d(np.asarray(requests))
     problem.deleting(groups.reshape(-1))  # refuses repeated points and all of them
     groups = groups.reshape(len(groups), -1)

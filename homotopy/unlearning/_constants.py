@@ -15,10 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._checks import Number, number
 from .._errors import RequestError
 from ..problem import LinearRegression, LogisticLoss, LogisticRegression, Problem, SquaredLoss
-from . import _checks
-from ._checks import Number
 
 # The largest second derivative of the loss by the prediction: ½(ŷ−y)², log(1+e^ŷ), log Σe^ŷ.
 _BEND = {"SquaredLoss": 1.0, "LogisticLoss": 0.25, "CrossEntropyLoss": 0.5}
@@ -61,7 +60,7 @@ def estimate_constants(
     those very runs, and no guarantee. Raises `RequestError` if a network comes without `thetas`.
     """
     rows = None if thetas is None else _rows(problem, thetas)
-    limit = math.inf if radius is None else _checks.number(radius, "radius", above=0.0)
+    limit = math.inf if radius is None else number(radius, "radius", above=0.0)
     if not isinstance(problem.model, LinearRegression | LogisticRegression):
         if rows is None:
             raise RequestError(

@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .._checks import Number, Whole, number, whole
 from .._errors import RequestError, WorkError
 from ..flow import Step
 from ..problem import Problem
 from . import _checks
-from ._checks import Number, Whole
 from ._constants import Constants
 from ._privacy import Guarantee, drift, epsilon_to_renyi, log_growth, renyi_to_epsilon
 from ._result import Unlearned
@@ -52,11 +52,11 @@ def langevin_renyi(
     the same noise per η. Returns ∞ if c > 1 and there is no unlearning step. Raises as `rewind_to_delete_sensitivity`.
     """
     n, deleted = _checks.deletions(n, deleted)
-    slope = _checks.number(lipschitz, "lipschitz", above=0.0)
+    slope = number(lipschitz, "lipschitz", above=0.0)
     smooth, convex = _checks.constants(smoothness, 0.0 if strong_convexity is None else strong_convexity)
     eta = _checks.descent_step(step, smooth)
-    train, unlearn = _checks.whole(train_steps, "train_steps", 1), _checks.whole(unlearn_steps, "unlearn_steps", 0)
-    kick = _checks.number(noise, "noise", above=0.0)
+    train, unlearn = whole(train_steps, "train_steps", 1), whole(unlearn_steps, "unlearn_steps", 0)
+    kick = number(noise, "noise", above=0.0)
     log_rate = log_growth(eta, smooth, None if strong_convexity is None else convex, flow)
     window = unlearn if log_rate > 0 else train + unlearn
     if window == 0:
@@ -118,9 +118,9 @@ def langevin(
         raise RequestError(f"method must be descent or sde, but is {method!r}")
     like = "descent" if method == "descent" else "flow"
     theta0, _, limit = _request(problem, theta0, like, None, radius, None, None)
-    train = _checks.whole(train_steps, "train_steps", 1)
-    unlearn = _checks.whole(unlearn_steps, "unlearn_steps", 1)
-    tau = _checks.number(temperature, "temperature", above=0.0)
+    train = whole(train_steps, "train_steps", 1)
+    unlearn = whole(unlearn_steps, "unlearn_steps", 1)
+    tau = number(temperature, "temperature", above=0.0)
     _checks.budget(1.0, privacy_delta)
     known = _known(problem, constants, radius, None)
     eta = _step(problem, step, known)

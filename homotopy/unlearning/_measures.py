@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._checks import Number, Whole, number, whole
 from .._errors import RequestError
 from ..problem import Dataset, Problem
-from . import _checks
-from ._checks import Number, Whole
 from ._metrics import score
 
 
@@ -73,8 +72,8 @@ def relearn_time(problem: Problem, theta: Any, *, step: Number, level: Number, m
     Fewer than for the retrained model means that something was remembered.
     """
     here = problem.check_theta(theta, "theta")
-    eta, goal = _checks.number(step, "step", above=0.0), _checks.number(level, "level")
-    limit = _checks.whole(most, "most", 1)
+    eta, goal = number(step, "step", above=0.0), number(level, "level")
+    limit = whole(most, "most", 1)
     return int(_relearn(problem, here, jnp.asarray(eta), jnp.asarray(goal), jnp.asarray(limit)))
 
 

@@ -15,10 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._checks import Whole, whole
 from .._errors import RequestError
 from ..problem import Dataset, Problem
-from . import _checks
-from ._checks import Whole
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,8 @@ def membership_inference(
 
     Needs scikit-learn (extra `data`). Raises `RequestError` for fewer points on a side than `folds`.
     """
-    _checks.whole(folds, "folds", 2)
-    _checks.whole(repeats, "repeats", 1)
+    whole(folds, "folds", 2)
+    whole(repeats, "repeats", 1)
     inside, outside = np.asarray(members, dtype=float), np.asarray(others, dtype=float)
     if min(len(inside), len(outside)) < folds:
         raise RequestError(

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._checks import number
 from .._errors import RequestError
 from ..problem import Dataset, LogisticLoss, Problem
-from . import _checks
 
 
 class AbstractMetric(eqx.Module):
@@ -90,7 +90,7 @@ class AdversarialLoss(AbstractMetric):
 
     def __init__(self, data: Dataset, radius: float, coordinates: Any = None):
         self.data = data
-        self.radius = jnp.asarray(_checks.number(radius, "radius", above=0.0))
+        self.radius = jnp.asarray(number(radius, "radius", above=0.0))
         self.coordinates = jnp.ones(data.features) if coordinates is None else jnp.asarray(coordinates, dtype=float)
 
     def _attacked(self, problem, theta):

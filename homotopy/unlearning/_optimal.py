@@ -8,12 +8,11 @@ a yardstick of what a schedule can gain, not an algorithm for whoever does not k
 import time
 from typing import Any
 
+from .._checks import Number, Whole, number, whole
 from .._errors import RequestError
 from ..flow import Constant, simulate
 from ..problem import Problem
 from ..scheduler import search
-from . import _checks
-from ._checks import Number, Whole
 from ._result import Unlearned
 
 
@@ -36,8 +35,8 @@ def optimal_schedule(
     times nearer in distance than ε = 0 it ends are among the `notes`. Raises as `search` does, and for other goals than the
     distance and for prices, of which these notes would be false.
     """
-    train, spend = _checks.whole(train_steps, "train_steps", 1), _checks.whole(unlearn_steps, "unlearn_steps", 1)
-    eta = _checks.number(step, "step", above=0.0)
+    train, spend = whole(train_steps, "train_steps", 1), whole(unlearn_steps, "unlearn_steps", 1)
+    eta = number(step, "step", above=0.0)
     if start not in ("trained", "checkpoint"):
         raise RequestError(f"start must be 'trained' or 'checkpoint', but is {start!r}")
     if start == "checkpoint" and spend > train:

@@ -17,9 +17,9 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, logsumexp
 
+from .._checks import Number, Whole, number, whole
 from .._errors import RequestError
 from . import _checks
-from ._checks import Number, Whole
 
 
 def descent_to_delete_sigma(
@@ -38,9 +38,9 @@ def descent_to_delete_sigma(
     Constants of the mean risk. Raises `RequestError` for μ ≤ 0 or μ > L (there is no such function), I < 1, n < 2 and
     budgets outside ε > 0, 0 < δ < 1.
     """
-    _checks.number(strong_convexity, "strong_convexity", above=0.0)
+    number(strong_convexity, "strong_convexity", above=0.0)
     smooth, convex = _checks.constants(smoothness, strong_convexity)
-    count = _checks.whole(steps, "steps", 1)
+    count = whole(steps, "steps", 1)
     rate = (smooth - convex) / (smooth + convex)
     return contraction_sigma(n, 1, lipschitz, convex, rate**count, privacy_epsilon, privacy_delta)
 
@@ -60,9 +60,9 @@ def contraction_sigma(
     model from it for ever.
     """
     n, deleted = _checks.deletions(n, deleted)
-    slope = _checks.number(lipschitz, "lipschitz", above=0.0)
-    convex = _checks.number(strong_convexity, "strong_convexity", above=0.0)
-    left = _checks.number(contraction, "contraction", least=0.0)
+    slope = number(lipschitz, "lipschitz", above=0.0)
+    convex = number(strong_convexity, "strong_convexity", above=0.0)
+    left = number(contraction, "contraction", least=0.0)
     epsilon, delta = _checks.budget(privacy_epsilon, privacy_delta)
     if left >= 1:
         raise RequestError(f"contraction must be below 1 (take more steps, or a larger ridge), but is {left:g}")
@@ -94,7 +94,7 @@ def rewind_to_delete_sensitivity(
     arXiv 2409.09778, 2511.15983 (who take 1 + ηLn/(n − m) for c before the checkpoint where only the mean is L-smooth).
     """
     n, deleted = _checks.deletions(n, deleted)
-    slope = _checks.number(lipschitz, "lipschitz", above=0.0)
+    slope = number(lipschitz, "lipschitz", above=0.0)
     smooth, convex = _checks.constants(smoothness, 0.0 if strong_convexity is None else strong_convexity)
     eta = _checks.descent_step(step, smooth)
     train, rewind = _checks.steps(train_steps, rewind_steps)
@@ -139,7 +139,7 @@ def gaussian_sigma(sensitivity: Number, privacy_epsilon: Number, privacy_delta: 
 
     Proven for ε < 1 only, and refused beyond: `analytic_gaussian_sigma` holds for every ε, with less noise.
     """
-    delta_two = _checks.number(sensitivity, "sensitivity", least=0.0)
+    delta_two = number(sensitivity, "sensitivity", least=0.0)
     epsilon, delta = _checks.budget(privacy_epsilon, privacy_delta)
     if epsilon >= 1:
         raise RequestError(
@@ -150,15 +150,15 @@ def gaussian_sigma(sensitivity: Number, privacy_epsilon: Number, privacy_delta: 
 
 def gaussian_delta(sensitivity: Number, sigma: Number, privacy_epsilon: Number) -> float:
     """δ(ε) = Φ(Δ/2σ − εσ/Δ) − e^ε Φ(−Δ/2σ − εσ/Δ): exactly what noise σ gives (Balle & Wang 2018, Theorem 8)."""
-    delta_two = _checks.number(sensitivity, "sensitivity", least=0.0)
-    spread = _checks.number(sigma, "sigma", above=0.0)
-    epsilon = _checks.number(privacy_epsilon, "privacy_epsilon", least=0.0)
+    delta_two = number(sensitivity, "sensitivity", least=0.0)
+    spread = number(sigma, "sigma", above=0.0)
+    epsilon = number(privacy_epsilon, "privacy_epsilon", least=0.0)
     return math.exp(_log_delta(delta_two / spread, epsilon)) if delta_two else 0.0
 
 
 def analytic_gaussian_sigma(sensitivity: Number, privacy_epsilon: Number, privacy_delta: Number) -> float:
     """The smallest σ with δ(ε) ≤ δ: the analytic Gaussian mechanism (Balle & Wang 2018, arXiv 1805.06530)."""
-    delta_two = _checks.number(sensitivity, "sensitivity", least=0.0)
+    delta_two = number(sensitivity, "sensitivity", least=0.0)
     epsilon, delta = _checks.budget(privacy_epsilon, privacy_delta)
 
     def excess(log_ratio: float) -> float:  # δ grows with Δ/σ
@@ -181,7 +181,7 @@ def renyi_to_epsilon(rho: Number, privacy_delta: Number) -> float:
 
     Raises `RequestError` for ρ < 0 (Bun & Steinke 2016, Proposition 1.3).
     """
-    rho = _checks.number(rho, "rho", least=0.0)
+    rho = number(rho, "rho", least=0.0)
     _, delta = _checks.budget(1.0, privacy_delta)
     return rho + 2 * math.sqrt(rho * math.log(1 / delta))
 

@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._checks import Number, Whole, number, whole
 from .._errors import RequestError, WorkError
 from ..flow import Constant, Step, simulate
 from ..problem import Problem
 from . import _checks
-from ._checks import Number, Whole
 from ._constants import Constants, estimate_constants
 from ._privacy import (
     Guarantee,
@@ -64,8 +64,8 @@ def descend_to_delete(
     the ball and options that would be ignored; `WorkError` if the run diverges.
     """
     theta0, budget, limit = _request(problem, theta0, method, batch_size, radius, privacy_epsilon, privacy_delta)
-    train = _checks.whole(train_steps, "train_steps", 1)
-    unlearn = _checks.whole(unlearn_steps, "unlearn_steps", 1)
+    train = whole(train_steps, "train_steps", 1)
+    unlearn = whole(unlearn_steps, "unlearn_steps", 1)
     known = _known(problem, constants, radius, batch_size)
     eta = _step(problem, step, known)
     s, t1 = eta * train, eta * (train + unlearn)
@@ -254,7 +254,7 @@ def _request(problem, theta0, method, batch_size, radius, privacy_epsilon, priva
     if (method == "sgd") != (batch_size is not None):
         raise RequestError("batch_size goes with method='sgd' and only with it")
     if batch_size is not None:
-        _checks.whole(batch_size, "batch_size", 1)
+        whole(batch_size, "batch_size", 1)
     if method == "flow" and radius is not None:
         raise RequestError("radius projects descent and SGD; the flow would ignore it")
     if (privacy_epsilon is None) != (privacy_delta is None):
@@ -286,7 +286,7 @@ def _step(problem: Problem, step: Any, known: Constants | None) -> float:
         if known is None:
             raise RequestError("step must be given for a network: its smoothness is not known")
         return 2.0 / (problem.n * (known.smoothness + (known.strong_convexity or 0.0)))
-    eta = _checks.number(step, "step", above=0.0)
+    eta = number(step, "step", above=0.0)
     if known is not None and known.guaranteed and eta * problem.n * known.smoothness > 2 * (1 + 1e-12):
         raise RequestError(
             f"step must not exceed 2/(n·smoothness) = {2 / (problem.n * known.smoothness):g} on the sum R, but is {eta:g}"

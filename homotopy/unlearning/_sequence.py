@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._checks import Number, Whole, number, whole
 from .._errors import RequestError, WorkError
 from ..problem import Problem
 from . import _checks
-from ._checks import Number, Whole
 from ._constants import Constants
 from ._privacy import log_growth, rewind_to_delete_sensitivity
 from ._rewind import _contracts, _known, _left, _step
@@ -82,7 +82,7 @@ def delete_in_sequence(
         raise RequestError("sensitivity is for algorithm='rewind'; descend would ignore it")
     group = problem.deleting(points)  # refuses repeated points and all of them
     order = np.asarray(group.delete)
-    train, spend = _checks.whole(train_steps, "train_steps", 1), _checks.whole(steps, "steps", 1)
+    train, spend = whole(train_steps, "train_steps", 1), whole(steps, "steps", 1)
     if algorithm == "rewind":
         _checks.steps(train, spend)
     limit = as_radius(radius, start)
@@ -151,7 +151,7 @@ def _renewals(problem, known, eta, train, spend, requests, sensitivity, batch_si
             problem.n, deleted, known.lipschitz, known.smoothness, problem.n * eta, train, spend, known.strong_convexity
         )
 
-    most = math.inf if sensitivity is None else _checks.number(sensitivity, "sensitivity", above=0.0)
+    most = math.inf if sensitivity is None else number(sensitivity, "sensitivity", above=0.0)
     if sensitivity is not None and reach(1) > most:
         raise RequestError(
             f"sensitivity must allow one deletion, Δ = {reach(1):.4g} (more steps make it smaller), but is {most:g}"

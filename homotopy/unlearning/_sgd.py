@@ -17,11 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from .._checks import Number, Whole, number
 from .._errors import RequestError
 from ..flow import AbstractSchedule
 from ..problem import Problem
-from . import _checks
-from ._checks import Number, Whole
 
 
 class AbstractWeights(eqx.Module):
@@ -160,7 +159,7 @@ def coupled_descent(
             f"{batches.shape}"
         )
     limit = as_radius(radius, theta0)
-    size = jnp.asarray(_checks.number(step, "step", above=0.0))
+    size = jnp.asarray(number(step, "step", above=0.0))
     rows = None if batches is None else jnp.asarray(batches)
     return _coupled(problem, theta0, jnp.asarray(sets), epsilons, size, rows, limit)
 
@@ -184,7 +183,7 @@ def as_radius(radius: Any, starts: Any) -> Float[Array, ""] | None:
     """The projection's radius; `RequestError` if a start lies outside its ball."""
     if radius is None:
         return None
-    value = _checks.number(radius, "radius", above=0.0)
+    value = number(radius, "radius", above=0.0)
     farthest = float(np.max(np.linalg.norm(np.atleast_2d(np.asarray(starts)), axis=1)))
     if farthest > value * (1 + 1e-12):
         raise RequestError(f"radius must not exclude the start: ‖theta0‖ = {farthest:g} > radius = {value:g}")

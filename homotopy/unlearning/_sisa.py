@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._checks import Number, Whole, number, whole
 from .._errors import RequestError, WorkError
 from ..problem import Problem
-from . import _checks
-from ._checks import Number, Whole
 from ._sgd import PointWeights, descend
 
 
@@ -64,11 +63,11 @@ def sisa(problem: Problem, theta0: Any, *, shards: Whole, step: Number, train_st
     Raises `RequestError` for more shards than points, `WorkError` if the run diverges.
     """
     start = problem.check_theta(theta0)
-    count = _checks.whole(shards, "shards", 1)
+    count = whole(shards, "shards", 1)
     if count > problem.n:
         raise RequestError(f"shards must not exceed the {problem.n} points, but is {count}")
-    steps = _checks.whole(train_steps, "train_steps", 1)
-    eta = jnp.asarray(_checks.number(step, "step", above=0.0))
+    steps = whole(train_steps, "train_steps", 1)
+    eta = jnp.asarray(number(step, "step", above=0.0))
     order = np.random.default_rng(key).permutation(problem.n)
     shard = np.empty(problem.n, dtype=np.int64)
     shard[order] = np.arange(problem.n) % count

@@ -18,10 +18,9 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import linprog, minimize
 
+from .._checks import Number, Whole, number, whole
 from .._errors import RequestError, WorkError
 from ..problem import Problem
-from . import _checks
-from ._checks import Number, Whole
 from ._metrics import AbstractMetric
 
 _REACHABLE = 0.995  # of what the constraints allow: exactly at their corner the multipliers are infinite
@@ -75,11 +74,11 @@ def soft_weights(
     at all can be gained or the quadratic programme was not solved.
     """
     theta = problem.check_theta(trained, "trained")
-    if not 0 < _checks.number(share, "share") <= 1:
+    if not 0 < number(share, "share") <= 1:
         raise RequestError(f"share must lie in (0, 1], but is {share}")
     if not -1 <= lower < 0 < upper:
         raise RequestError(f"lower and upper must satisfy −1 ≤ lower < 0 < upper, but are {lower} and {upper}")
-    budget = _checks.number(utility_tolerance, "utility_tolerance", least=0.0)
+    budget = number(utility_tolerance, "utility_tolerance", least=0.0)
     values, gains = weight_influences(problem, theta, metric, utility, damping=damping)
     a, u = np.asarray(gains)
     now = float(values[0])
@@ -108,11 +107,11 @@ def hard_removal(
     gain = np.sign(now) * a  # what removing the point takes off |M|
     order = np.argsort(-gain)
     if count is None:
-        if not 0 < _checks.number(share, "share") <= 1:
+        if not 0 < number(share, "share") <= 1:
             raise RequestError(f"share must lie in (0, 1], but is {share}")
         most = int((gain > 0).sum())
         count = min(int(np.searchsorted(np.cumsum(gain[order[:most]]), share * abs(now)) + 1), most, problem.n - 1)
-    if _checks.whole(count, "count", 1) >= problem.n:
+    if whole(count, "count", 1) >= problem.n:
         raise RequestError(f"count must leave at least one of the {problem.n} points, but is {count}")
     w = np.zeros(problem.n)
     w[order[:count]] = -1.0
