@@ -31,9 +31,7 @@ def random_instance(seed: int, d: int, n: int, span: float = 2.0, *, deleted: st
     if deleted == "high-leverage":
         row = int(np.argmax(np.sum(np.linalg.qr(x)[0] ** 2, axis=1)))
     t1 = span / float(np.linalg.eigvalsh(x.T @ x)[0])
-    return Instance(
-        Problem(LinearRegression(), Dataset(x, y), delete=row), rng.standard_normal(d), TRAINED * t1, t1
-    )
+    return Instance(Problem(LinearRegression(), Dataset(x, y), delete=row), rng.standard_normal(d), TRAINED * t1, t1)
 
 
 def most_moving(data: Dataset) -> Problem:

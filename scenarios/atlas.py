@@ -177,7 +177,11 @@ def _records(settings, starts, points, side, levers, residuals) -> xr.Dataset:
         variables[f"{prefix}_gain"] = (dims, _column(cells, "gain", float), {"long_name": "E(ε ≡ 0)/E*"})
         variables[f"{prefix}_proven"] = (dims, _column(cells, "proven", bool).astype(int))
         variables[f"{prefix}_certificate"] = (dims, _column(cells, "certificate", str))
-        variables[f"{prefix}_arrival"] = (dims, _column(cells, "arrival", float), {"long_name": "earliest arrival; NaN: none"})
+        variables[f"{prefix}_arrival"] = (
+            dims,
+            _column(cells, "arrival", float),
+            {"long_name": "earliest arrival; NaN: none"},
+        )
     coords = {"theta_1": side, "theta_2": side, "leverage": levers, "residual": residuals}
     return xr.Dataset(variables, coords=coords)
 
@@ -214,7 +218,9 @@ def _draw(settings, starts, points, side, levers, residuals, star, t1) -> Figure
     left.set_title(f"every start θ₀ of one problem: {_shares(starts)}", fontsize=10.5)
     _map(right, points, levers, residuals)
     right.axhline(0, color="white", lw=1)
-    right.set(xlabel="leverage P of the deleted point", ylabel="its residual r / (√λ_max ‖θ₀ − θ*₋‖);  r = y_j − x_jᵀθ*₋")
+    right.set(
+        xlabel="leverage P of the deleted point", ylabel="its residual r / (√λ_max ‖θ₀ − θ*₋‖);  r = y_j − x_jᵀθ*₋"
+    )
     right.set_title(f"every deleted point, one start: {_shares(points)}", fontsize=10.5)
     for place, kind in enumerate(shown):
         _strip(figure.add_subplot(grid[1, 2 * place : 2 * place + 2]), kind, starts, points, settings, t1, place == 0)
@@ -243,7 +249,9 @@ def _map(ax: Axes, cells: np.ndarray, across: np.ndarray, up: np.ndarray) -> Non
     colors = np.array([[to_rgb(_COLORS[kind]) for kind in row] for row in kinds])
     half = [0.5 * (axis[1] - axis[0]) for axis in (across, up)]
     extent = (across[0] - half[0], across[-1] + half[0], up[0] - half[1], up[-1] + half[1])
-    ax.imshow(1 - depth[..., None] * (1 - colors), origin="lower", extent=extent, aspect="auto", interpolation="nearest")
+    ax.imshow(
+        1 - depth[..., None] * (1 - colors), origin="lower", extent=extent, aspect="auto", interpolation="nearest"
+    )
     finite = np.where(np.isfinite(gain), np.log10(np.maximum(gain, 1.0)), 12.0)
     levels = np.log10([1.1, 2.0, 10.0, 100.0])
     lines = ax.contour(across, up, np.minimum(finite, 4.0), levels=levels, colors="white", linewidths=0.9)

@@ -266,13 +266,19 @@ def _draw(settings: Settings, linear: dict, grid: dict, singular: dict):
         rows = np.array(linear[name])
         left.loglog(rows[:, 0], np.maximum(rows[:, 1], 1e-16), "o-", color=SERIES[index], label=label)
     left.set(xlabel="cost, gradients of the risk (or their worth)", ylabel="relative error of the influence matrix")
-    left.set_title(f"linear model: slope {linear['langevin'][-1][3]:.3f} at {4 * settings.draws[-1]} draws", fontsize=10.5)
+    left.set_title(
+        f"linear model: slope {linear['langevin'][-1][3]:.3f} at {4 * settings.draws[-1]} draws", fontsize=10.5
+    )
     left.legend(fontsize=9)
     for row, beta in enumerate(settings.inverse_temperatures):
         options = {"color": SERIES[row]}
-        middle.semilogx(settings.localisations, grid["damped"][row], "o-", label=f"β = {beta:g}: damped influence", **options)
+        middle.semilogx(
+            settings.localisations, grid["damped"][row], "o-", label=f"β = {beta:g}: damped influence", **options
+        )
         options["mfc"] = "white"
-        middle.semilogx(settings.localisations, grid["loo"][row], "s--", label=f"β = {beta:g}: leave-one-out", **options)
+        middle.semilogx(
+            settings.localisations, grid["loo"][row], "s--", label=f"β = {beta:g}: leave-one-out", **options
+        )
     middle.axhline(grid["plain"], color=INK, lw=0.9, ls=":", label="undamped influence: leave-one-out")
     middle.set(xlabel="localisation γ/β (added to the Hessian)", ylabel="rank agreement of −β·BIF with …")
     middle.set_title("logistic regression: what it agrees with", fontsize=10.5)

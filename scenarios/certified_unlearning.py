@@ -114,10 +114,15 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         "baseline": (("data", "model"), np.array([baselines[name] for name in settings.data])),
         "auroc": (
             ("data", "model_attacked", "quantile"),
-            np.array([
-                [[a.low, a.auroc, a.high] if (a := attacks[name].get(model)) else [np.nan] * 3 for model in ATTACKED]
-                for name in settings.data
-            ]),
+            np.array(
+                [
+                    [
+                        [a.low, a.auroc, a.high] if (a := attacks[name].get(model)) else [np.nan] * 3
+                        for model in ATTACKED
+                    ]
+                    for name in settings.data
+                ]
+            ),
         ),
     }
     coordinates = {
@@ -258,7 +263,9 @@ def _attacks(settings: Settings, whole: Dataset) -> dict[str, MembershipInferenc
             inside[name].append(attack_features(problem, theta, forgotten))
             outside[name].append(attack_features(problem, theta, fresh))
     return {
-        name: membership_inference(np.concatenate(inside[name]), np.concatenate(outside[name]), repeats=5, seed=settings.seed)
+        name: membership_inference(
+            np.concatenate(inside[name]), np.concatenate(outside[name]), repeats=5, seed=settings.seed
+        )
         for name in ATTACKED
     }
 
@@ -285,7 +292,9 @@ def _draw(settings: Settings, utilities, baselines, attacks):
             upper.fill_between(budgets, low, high, color=colors[algorithm], alpha=0.13, lw=0)
         upper.axhline(exact, color=INK, lw=1.2, label="retrained, no noise")
         upper.axhline(constant, color=MUTED, ls="--", lw=1.2, label="base rate (a constant)")
-        upper.set(xscale="log", xlabel="privacy budget ε (smaller hides more)", ylabel="test accuracy of the published model")
+        upper.set(
+            xscale="log", xlabel="privacy budget ε (smaller hides more)", ylabel="test accuracy of the published model"
+        )
         upper.set_title(f"{name}: {settings.deleted} points forgotten, δ = {settings.privacy_delta:g}", fontsize=10.5)
         upper.legend(fontsize=8)
         found = attacks[name]
@@ -298,7 +307,9 @@ def _draw(settings: Settings, utilities, baselines, attacks):
         errors = np.maximum(spread, 0.0)
         lower.bar(ATTACKED, centre - 0.5, bottom=0.5, color=shades, alpha=0.55, yerr=errors, capsize=4)
         lower.axhline(0.5, color=MUTED, lw=1.0)
-        lower.set(ylabel="AUROC of the attack on forgotten points\n(½ = cannot tell; bars: 95 % interval)", ylim=(0.3, 1.0))
+        lower.set(
+            ylabel="AUROC of the attack on forgotten points\n(½ = cannot tell; bars: 95 % interval)", ylim=(0.3, 1.0)
+        )
         lower.set_title(_verdict(found), fontsize=10.5)
         lower.tick_params(axis="x", labelsize=8.5)
     return figure
@@ -325,7 +336,9 @@ def _say(settings: Settings, name: str, utilities: np.ndarray, baselines, attack
         best = f"within 0.02 of retraining from ε = {min(fine):g}" if fine else "never within 0.02 of retraining"
         useless = sum(not value > constant for value in values)
         words.append(f"{algorithm} {best}" + (f" (no better than a constant at {useless} budgets)" if useless else ""))
-    rates = ", ".join(f"{model} {attack.auroc:.3f} ({attack.low:.3f}–{attack.high:.3f})" for model, attack in attacks.items())
+    rates = ", ".join(
+        f"{model} {attack.auroc:.3f} ({attack.low:.3f}–{attack.high:.3f})" for model, attack in attacks.items()
+    )
     return (
         f"{name}: retrained accuracy {exact:.3f}, base rate {constant:.3f}; {'; '.join(words)}\n"
         f"  attack on over-fitted models: {rates}: {_verdict(attacks)}"

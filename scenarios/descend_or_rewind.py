@@ -186,7 +186,12 @@ def _regime(settings: Settings, name: str, used: list[Dataset], codes: dict[str,
         seen = np.concatenate([trained[row], table[row, 0]])
         known = estimate_constants(problem, thetas=seen if name == "network" else trained[row])
         slope = _deleted_slope(problem, trained[row])
-        convex = {"ridge": known.strong_convexity, "logistic": known.strong_convexity, "convex": 0.0, "interpolation": 0.0}
+        convex = {
+            "ridge": known.strong_convexity,
+            "logistic": known.strong_convexity,
+            "convex": 0.0,
+            "interpolation": 0.0,
+        }
         eta = problem.n * steps[row]
         descends = eta * known.smoothness <= 2 * (1 + 1e-12)  # else the theorem says nothing of this run
         constants = (slope, known.smoothness, eta, train)
@@ -260,7 +265,9 @@ def _optimal(settings, name, made, goal, steps, codes) -> dict[str, np.ndarray]:
                 total = train + spend if start == "trained" else train
                 levels = [_averages(found.schedule, step, total), _averages(None, step, total, found.unlearn_from)]
                 ends = coupled_descent(problem, theta0[None], np.array([[0]]), np.stack(levels), step=step)[0, 0]
-                best[row, column, side], plain[row, column, side] = np.linalg.norm(np.asarray(ends) - goal[row], axis=-1)
+                best[row, column, side], plain[row, column, side] = np.linalg.norm(
+                    np.asarray(ends) - goal[row], axis=-1
+                )
                 proof[row, column, side] = "certificate local" not in found.notes[0]
     return {"optimal": best, "plain": plain, "certified": proof}
 
@@ -312,7 +319,9 @@ def _draw(settings: Settings, regimes: dict[str, dict[str, np.ndarray]]):
         gaps = np.where(facts["gap"] > 0, facts["gap"], np.nan)
         bounds = np.where((facts["bound"] > 0) & np.isfinite(facts["bound"]), facts["bound"], np.nan)
         for row in range(len(gaps)):
-            lower.semilogy(share, gaps[row], color=RETAINED, lw=0.7, alpha=0.45, label="‖R2D − retrained‖" if row == 0 else None)
+            lower.semilogy(
+                share, gaps[row], color=RETAINED, lw=0.7, alpha=0.45, label="‖R2D − retrained‖" if row == 0 else None
+            )
             lower.semilogy(share, bounds[row], color=INK, lw=0.7, alpha=0.45, label="bound Δ(K)" if row == 0 else None)
         lower.set(xlabel="gradient budget K / T  (s/T = 1 − K/T)")
         lower.set_title(f"{_violations(facts)} of {facts['gap'].size} beyond the bound", fontsize=9.5)
@@ -338,7 +347,9 @@ def _map(settings: Settings, regimes: dict[str, dict[str, np.ndarray]]):
     lengths = np.arange(4, train + 1)
     for (name, facts), axis in zip(regimes.items(), axes, strict=True):
         ratio = facts["ratios"][:, lengths]
-        picture = axis.pcolormesh(lengths, SHARES, ratio, cmap="RdBu", vmin=-1.0, vmax=1.0, shading="nearest", rasterized=True)
+        picture = axis.pcolormesh(
+            lengths, SHARES, ratio, cmap="RdBu", vmin=-1.0, vmax=1.0, shading="nearest", rasterized=True
+        )
         wins = float((ratio < -1e-9).mean())
         axis.set(xlabel="training steps T")
         axis.set_title(f"{REGIMES[name]}\nR2D is nearer on {wins:.0%} of the map", fontsize=9)
@@ -379,7 +390,9 @@ def _say(settings: Settings, name: str, facts: dict[str, np.ndarray]) -> str:
     train = settings.train_steps
     d2d = facts["distance"][:, train, :]
     excess = float(((d2d - 1e-12) / (facts["contraction"] * facts["scale"][:, None])).max())  # 1e-12: rounding
-    contraction = f"; D2D distance is at most {excess:.4f} of c^K × its start" if (facts["contraction"] < 1).any() else ""
+    contraction = (
+        f"; D2D distance is at most {excess:.4f} of c^K × its start" if (facts["contraction"] < 1).any() else ""
+    )
     return (
         f"{REGIMES[name]} ({len(facts['scale'])} problems): distance left at K = T/2, over that of the trained model: {medians}; "
         f"R2D beyond its bound at {_violations(facts)} of {facts['gap'].size} K, at K = T {facts['gap'][:, -1].max():.1e} from "
@@ -399,5 +412,9 @@ def _records(settings: Settings, regimes: dict[str, dict[str, np.ndarray]]) -> x
     for name, facts in regimes.items():
         records[f"log10_ratio_{name}"] = xr.Variable(("s_over_T", "training"), facts["ratios"])
     attributes = {f"violations_{name}": _violations(facts) for name, facts in regimes.items()}
-    coordinates = {"k": np.arange(settings.train_steps + 1), "budget": list(settings.budgets), "start": ["trained", "checkpoint"]}
+    coordinates = {
+        "k": np.arange(settings.train_steps + 1),
+        "budget": list(settings.budgets),
+        "start": ["trained", "checkpoint"],
+    }
     return xr.Dataset(records, coords=coordinates, attrs=attributes)

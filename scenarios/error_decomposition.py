@@ -190,9 +190,7 @@ def _diabetes_mlp(settings: Settings) -> Problem:
 
 
 def _digits_mlp(settings: Settings) -> Problem:
-    data = reduced(
-        "digits", classes=_DIGITS, rows=settings.rows, components=settings.components, seed=settings.seed
-    )
+    data = reduced("digits", classes=_DIGITS, rows=settings.rows, components=settings.components, seed=settings.seed)
     return _network(data, settings, loss=CrossEntropyLoss())
 
 
@@ -379,9 +377,7 @@ def _draw_pairs(pairs: dict[str, ErrorDecomposition], settings: Settings) -> Fig
         _levels(grid[1, column], pairs, of, settings)
         space = "function space (outputs on the data, rms)" if of == "outputs" else "parameter space (‖·‖ of θ)"
         yes, _ = _counts(pairs, of, settings)
-        grid[0, column].set_title(
-            f"{space}\nthe first three gaps dominate in {yes} of {len(pairs)} pairs", fontsize=11
-        )
+        grid[0, column].set_title(f"{space}\nthe first three gaps dominate in {yes} of {len(pairs)} pairs", fontsize=11)
     _legend(figure, grid[0, 0])
     figure.suptitle(
         f"From leave-one-out retraining to an influence function: {settings.points} deleted points × {settings.seeds} "

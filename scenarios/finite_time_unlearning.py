@@ -125,7 +125,9 @@ def _agreement(curves, side: np.ndarray, arrival: np.ndarray) -> tuple[int, int]
     spacing = side[1] - side[0]
     total = np.add.outer(*[np.linspace(0.0, 1.0, count) ** 3] * 2)
     column, row = (np.rint((off[..., k] - side[0]) / spacing) for k in (0, 1))
-    near = np.hypot(off[..., 0] - (side[0] + column * spacing), off[..., 1] - (side[0] + row * spacing)) < 0.05 * spacing
+    near = (
+        np.hypot(off[..., 0] - (side[0] + column * spacing), off[..., 1] - (side[0] + row * spacing)) < 0.05 * spacing
+    )
     fine = near & (total < 0.9) & (np.minimum(row, column) >= 0) & (np.maximum(row, column) < len(side))
     cells = {(int(r), int(c)) for r, c in zip(row[fine], column[fine], strict=True)}
     return len(cells), sum(bool(np.isfinite(arrival[cell])) for cell in cells)

@@ -63,7 +63,6 @@ class Settings:
 QUICK = Settings(epsilons=24, times=60, network_t1=300.0, rtol=1e-6)
 
 
-
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Both surfaces, their endpoint curves and the figure."""
     if settings.epsilons < 2 or settings.times < 2:
@@ -168,5 +167,3 @@ def _describe(kind: str, problem: Problem, result: Surface, limits: np.ndarray, 
         f"is {apart[-1]:.4g} at T = {float(result.ts[-1]):.4g} and {end:.4g} at t = ∞"
         + (f"; {unreached} of {len(limits)} endpoints not reached" if unreached else "")
     ]
-
-

@@ -359,7 +359,9 @@ def _summary(data: xr.Dataset, settings: Settings) -> str:
             lines.append(f"{case}, {_size_name(data, case, size)}")
             for truth in TRUTHS:
                 ranks = {
-                    predictor: _statistics(data, case, size, predictor, truth, settings)[:, STATISTICS.index("Spearman")]
+                    predictor: _statistics(data, case, size, predictor, truth, settings)[
+                        :, STATISTICS.index("Spearman")
+                    ]
                     for predictor, against in _comparisons(data, case)
                     if against == truth
                 }
@@ -516,9 +518,7 @@ def _draw_groups(data: xr.Dataset, settings: Settings) -> Figure:
             if column == 0:
                 ax.set_ylabel(label)
         grid[0, column].set_title(case, fontsize=11)
-    handles = [
-        plt.Line2D([], [], color=color, marker=marker, label=name) for name, (color, marker) in styles.items()
-    ]
+    handles = [plt.Line2D([], [], color=color, marker=marker, label=name) for name, (color, marker) in styles.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(PREDICTORS) if len(cases) > 1 else 4)
     figure.suptitle(
         f"Groups against cold retraining: change of the {_AXIS[settings.measure]}\n+ = removing increases it; "

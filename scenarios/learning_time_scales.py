@@ -124,7 +124,9 @@ def _draw(settings, epsilons, first, network, times, mean, half, theory):
             label = f"degree {k}" if style == "-" else None
             left.semilogx(first.ts[index], share, style, color=SERIES[k], lw=1.6, label=label)
     left.set(xlabel="time t", ylabel="component risk R_k(t) / R_k(0)", ylim=(-0.03, 1.25))
-    left.set_title(f"reduced system: ε̄ = {epsilons[row]:.0e} (solid), {epsilons[middle_row]:.0e} (dashed)", fontsize=10.5)
+    left.set_title(
+        f"reduced system: ε̄ = {epsilons[row]:.0e} (solid), {epsilons[middle_row]:.0e} (dashed)", fontsize=10.5
+    )
     left.legend(fontsize=9)
     for k in range(degrees):
         centre = np.exp(np.log(times[:, :, k]).mean(axis=0))

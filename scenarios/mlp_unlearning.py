@@ -139,8 +139,16 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         for kind in settings.kinds
     ])  # fmt: skip
     data = xr.Dataset(
-        {"measure": (("kind", "algorithm", "seed", "column"), table), "auroc": (("kind", "algorithm", "quantile"), aurocs)},
-        coords={"kind": list(settings.kinds), "algorithm": names, "column": list(COLUMNS), "quantile": ["low", "auroc", "high"]},
+        {
+            "measure": (("kind", "algorithm", "seed", "column"), table),
+            "auroc": (("kind", "algorithm", "quantile"), aurocs),
+        },
+        coords={
+            "kind": list(settings.kinds),
+            "algorithm": names,
+            "column": list(COLUMNS),
+            "quantile": ["low", "auroc", "high"],
+        },
     )
     return RunResult(
         figures={"mlp_unlearning": _draw(settings, numbers, attacks)},
@@ -159,7 +167,9 @@ def _forget(settings, whole, kind, seed, rows, used, codes) -> None:
     if len(np.unique(train.y)) < 10:
         raise WorkError("a class is missing from the training points; raise points")
     used.append(train)
-    problem = Problem(MLP(width=settings.width), train, delete=0, loss=CrossEntropyLoss(), ridge=settings.ridge * train.n)
+    problem = Problem(
+        MLP(width=settings.width), train, delete=0, loss=CrossEntropyLoss(), ridge=settings.ridge * train.n
+    )
     theta0 = problem.initial(seed)
     eta = settings.step / (train.n * estimate_constants(problem, thetas=theta0[None]).smoothness)
     gone = _group(settings, kind, problem, theta0, eta, rng)
@@ -257,7 +267,11 @@ def _shards(settings, problem, theta0, eta, gone, reference, test, rows) -> None
         numbers[f"{name}_loss"] = float(jnp.mean(jax.vmap(problem.loss.value)(predictions, data.y)))
         mine.append(right)
         theirs.append(float(score(problem, problem.predict(reference, data.x), data.y)))
-    numbers |= {"tug_of_war": tug_of_war(mine, theirs), "gradients": after.gradient_evaluations, "seconds": after.seconds}
+    numbers |= {
+        "tug_of_war": tug_of_war(mine, theirs),
+        "gradients": after.gradient_evaluations,
+        "seconds": after.seconds,
+    }
     rows.setdefault("SISA", []).append(_Row([numbers[name] for name in COLUMNS], None, None))
 
 
@@ -314,7 +328,9 @@ def _draw(settings: Settings, numbers, attacks):
 def _means(values: np.ndarray) -> np.ndarray:
     """The mean over seeds of every algorithm, NaN where no seed has a value."""
     known = np.isfinite(values)
-    return np.where(known.any(axis=1), np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1), np.nan)
+    return np.where(
+        known.any(axis=1), np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1), np.nan
+    )
 
 
 def _winner(numbers: dict[str, np.ndarray]) -> str:

@@ -84,7 +84,13 @@ def run(settings: Settings, progress: Progress) -> RunResult:
             step = search(given.problem, given.theta0, **window, family="step", certify="none")
             for name, value in zip(
                 names,
-                (best.energy, best.baseline_energy, step.energy, best.certificate.lower_bound, best.pontryagin_residual),
+                (
+                    best.energy,
+                    best.baseline_energy,
+                    step.energy,
+                    best.certificate.lower_bound,
+                    best.pontryagin_residual,
+                ),
                 strict=True,
             ):
                 numbers[name][at] = value

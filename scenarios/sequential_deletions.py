@@ -188,7 +188,9 @@ def _draw(settings, errors, descended, rewound, certified, residuals, reach):
     )
     middle.legend(fontsize=8)
     right.plot(requests, settings.train_steps * requests, color=INK, lw=1.5, label="retraining every time")
-    right.plot(requests, np.cumsum(rewound.gradient_evaluations), color=RETAINED, lw=1.5, label="R2D, retraining when forced")
+    right.plot(
+        requests, np.cumsum(rewound.gradient_evaluations), color=RETAINED, lw=1.5, label="R2D, retraining when forced"
+    )
     right.plot(requests, np.cumsum(descended.gradient_evaluations), color=FULL, lw=1.5, label="D2D")
     right.set(xlabel="deletions so far", ylabel="gradients of the whole risk spent", yscale="log")
     ratio = settings.train_steps * settings.deletions / descended.gradient_evaluations.sum()

@@ -41,7 +41,17 @@ from homotopy import (
 from homotopy.run import Progress, RunResult
 from homotopy.viz import INK, MUTED, SERIES
 
-METHODS = ("TMC-Shapley", "G-Shapley", "kNN-Shapley", "influence", "Newton", "leave-one-out", "flow", "Bayesian", "random")
+METHODS = (
+    "TMC-Shapley",
+    "G-Shapley",
+    "kNN-Shapley",
+    "influence",
+    "Newton",
+    "leave-one-out",
+    "flow",
+    "Bayesian",
+    "random",
+)
 _COLOURS = dict(zip(METHODS, (*SERIES[:6], "#F0E442", INK, MUTED), strict=True))
 _CLASSES = {"breast_cancer": (0, 1), "digits": (3, 8), "iris": (0, 1, 2)}
 _MEASURES = ("auc", "lds", "after removing the worst", "after removing the best", "with the best alone")
@@ -131,7 +141,9 @@ def _data(name: str, components: int) -> Dataset:
     u, s, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
     k = min(components, x.shape[1])
     features = np.sqrt(len(x)) * u[:, :k] * np.sign(s[:k])[None, :]
-    return Dataset(np.column_stack([features, np.ones(len(x))]), y, name=f"{name}{list(_CLASSES[name])}, {k} components")
+    return Dataset(
+        np.column_stack([features, np.ones(len(x))]), y, name=f"{name}{list(_CLASSES[name])}, {k} components"
+    )
 
 
 def _split(data: Dataset, settings: Settings, seed: int):
@@ -223,9 +235,13 @@ def _verdict(values: np.ndarray, name: str, sign: int) -> str:
     means = {method: _interval(values[:, :, k]) for k, method in enumerate(METHODS)}
     order = sorted(means, key=lambda method: -sign * means[method][0])
     shown = ", ".join(f"{method} {means[method][0]:.3f} ± {means[method][1]:.3f}" for method in order[:3])
-    gain, half = _interval(sign * (values[:, :, METHODS.index("TMC-Shapley")] - values[:, :, METHODS.index("influence")]))
+    gain, half = _interval(
+        sign * (values[:, :, METHODS.index("TMC-Shapley")] - values[:, :, METHODS.index("influence")])
+    )
     says = "Shapley ahead" if gain - half > 0 else "influence ahead" if gain + half < 0 else "no difference shown"
-    return f"{name}: best {shown}; TMC-Shapley − influence (paired, + = Shapley better) {gain:+.3f} ± {half:.3f}: {says}"
+    return (
+        f"{name}: best {shown}; TMC-Shapley − influence (paired, + = Shapley better) {gain:+.3f} ± {half:.3f}: {says}"
+    )
 
 
 def _draw(settings: Settings, counts: np.ndarray, measures: dict, curves: np.ndarray):
@@ -249,7 +265,9 @@ def _draw(settings: Settings, counts: np.ndarray, measures: dict, curves: np.nda
         for index, title in enumerate(titles):
             axis = grid[row, index + 1]
             for k, method in enumerate(METHODS):
-                axis.plot(share, curves[index, row, :, k].mean(axis=0), "-", color=_COLOURS[method], lw=1.6, label=method)
+                axis.plot(
+                    share, curves[index, row, :, k].mean(axis=0), "-", color=_COLOURS[method], lw=1.6, label=method
+                )
             what = "added" if index == 2 else "removed"
             axis.set(xlabel=f"share of the {settings.n} points {what}", ylabel="test accuracy", title=title)
             axis.title.set_fontsize(10.5)

@@ -79,7 +79,11 @@ def run(settings: Settings, progress: Progress) -> RunResult:
     with progress.task("splits", settings.splits) as advance:
         for split in range(settings.splits):
             order = np.random.default_rng([settings.seed, split]).permutation(table.n)
-            train, valid, test = (order[: table.n // 2], order[table.n // 2 : 3 * table.n // 4], order[3 * table.n // 4 :])
+            train, valid, test = (
+                order[: table.n // 2],
+                order[table.n // 2 : 3 * table.n // 4],
+                order[3 * table.n // 4 :],
+            )
             problem = Problem(LogisticRegression(), table.subset(train), delete=0, ridge=settings.ridge)
             theta = optimum(problem).theta
             held = table.subset(test)
@@ -174,7 +178,9 @@ def _draw(settings: Settings, facts: dict[str, np.ndarray]):
             x = np.nanmean(np.abs(facts["gaps"][row, index]), axis=1)
             y = np.nanmean(facts["rights"][row, index], axis=1)
             panel.plot(x, y, style, color=color, lw=1.5, ms=4.5, label=name, alpha=0.9)
-        panel.plot(np.abs(facts["before"][row]).mean(), facts["plain"].mean(), "*", color=INK, ms=14, label="plain model")
+        panel.plot(
+            np.abs(facts["before"][row]).mean(), facts["plain"].mean(), "*", color=INK, ms=14, label="plain model"
+        )
         panel.axhline(facts["constant"].mean(), color=MUTED, ls="--", lw=1.2, label="base rate (a constant)")
         panel.set(xlabel=f"{METRICS[kind]} on the test set (0 is best)", ylabel="test accuracy")
         panel.set_title(_headline(facts, row), fontsize=10)
@@ -197,7 +203,9 @@ def _headline(facts: dict[str, np.ndarray], row: int) -> str:
     words = []
     for kind, label in ((0, "soft"), (2, "hard")):
         gap, right = _best(facts, row, kind)
-        words.append(f"{label} {gap:.3f} at {right:.3f}" if np.isfinite(gap) else f"{label}: nothing above the base rate")
+        words.append(
+            f"{label} {gap:.3f} at {right:.3f}" if np.isfinite(gap) else f"{label}: nothing above the base rate"
+        )
     return f"{start:.3f} at {facts['plain'].mean():.3f} before; best above the base rate:\n" + ", ".join(words)
 
 

@@ -129,7 +129,9 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         records[f"stage_{name}"] = ((f"time_{name}", f"row_{name}"), found.stage)
         records[f"ts_{name}"] = ((f"time_{name}",), found.ts)
         records[f"whole_{name}"] = ((f"row_{name}",), found.whole)
-        turned = [sum(len(times) > 0 for times in _sign_changes(found.ts, values)) for values in (found.stage, found.kernel)]
+        turned = [
+            sum(len(times) > 0 for times in _sign_changes(found.ts, values)) for values in (found.stage, found.kernel)
+        ]
         lines.append(
             f"{found.title}: of {len(found.whole)} {found.rows} {turned[0]} change the sign of their influence along "
             f"training, {turned[1]} that of their kernel (beyond 1 % of the peak)"
@@ -173,7 +175,9 @@ def _teacher_student(settings: Settings) -> tuple[_Map, Dataset]:
     return _network("teacher–student network", problem, test, ts, settings, np.arange(settings.n)), data
 
 
-def _network(title: str, problem: Problem, test: Dataset, ts: np.ndarray, settings: Settings, groups: np.ndarray) -> _Map:
+def _network(
+    title: str, problem: Problem, test: Dataset, ts: np.ndarray, settings: Settings, groups: np.ndarray
+) -> _Map:
     theta0, t1 = settings.small * problem.initial(settings.seed), float(ts[-1])
     query = _TestLoss(problem, test)
     found = flow_influence_kernel(problem, theta0, t1=t1, ts=ts, queries=query, rtol=1e-8, atol=1e-10)
@@ -202,7 +206,9 @@ def _network(title: str, problem: Problem, test: Dataset, ts: np.ndarray, settin
         np.asarray(grad_dot(problem, thetas[-1], test, scale=t1)).mean(axis=0),
         end,
     )
-    agreement = {method: rank_agreement(np.asarray(each), actual) for method, each in zip(METHODS, estimates, strict=True)}
+    agreement = {
+        method: rank_agreement(np.asarray(each), actual) for method, each in zip(METHODS, estimates, strict=True)
+    }
     agreement[f"flow kernel, points removed from t = {ts[half]:.3g} on"] = rank_agreement(found.removal[0, half], late)
     stage = np.stack([
         -np.sum(slopes * sensitivity(problem.deleting(j), Constant(1.0), theta0, t1=t1, ts=ts).sensitivities, axis=1)
@@ -264,7 +270,9 @@ def _degrees(settings: Settings) -> _Map:
     kernel = np.asarray(slope) / np.diff(np.exp(np.asarray(edges)))[:, None]
     losses = {"risk": np.asarray(risks).sum(axis=1)} | {f"degree {k}": np.asarray(risks)[:, k] for k in range(degrees)}
     title = f"two-layer time-scales, ε̄ = {epsilon:g}"
-    return _Map(title, ts, kernel, stage, losses, -np.asarray(slope).sum(axis=0), None, "degrees", {}, np.arange(degrees))
+    return _Map(
+        title, ts, kernel, stage, losses, -np.asarray(slope).sum(axis=0), None, "degrees", {}, np.arange(degrees)
+    )
 
 
 def _sign_changes(ts: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
@@ -312,7 +320,9 @@ def _draw(maps: list[_Map]):
             lower.set_xlim(found.ts[found.ts > 0][0], found.ts[-1])
         lower.set_xlabel("time t")
         label = "each row divided by its peak; | sign change"
-        part.colorbar(image, ax=grid[:, 0], location="bottom", shrink=0.8, aspect=35, ticks=(-1, -0.1, 0, 0.1, 1), label=label)
+        part.colorbar(
+            image, ax=grid[:, 0], location="bottom", shrink=0.8, aspect=35, ticks=(-1, -0.1, 0, 0.1, 1), label=label
+        )
         rows = np.arange(n)
         size = max(np.abs(found.whole).max(), 1e-300)
         bars.barh(rows, found.whole / size, color=RETAINED, height=0.8, alpha=0.75, label="whole\ntraining, −∫k")

@@ -156,10 +156,14 @@ def bayesian_influence(
     )  # fmt: skip
     losses, asked = (np.asarray(part) for part in recorded)
     if not (np.isfinite(losses).all() and np.isfinite(asked).all()):
-        raise WorkError(f"the chains diverged: step = {float(step):g} is too large for this posterior; try a third of it")
+        raise WorkError(
+            f"the chains diverged: step = {float(step):g} is too large for this posterior; try a third of it"
+        )
     steps = (int(burn_in) + int(draws)) * int(thin) * int(chains)
     gradients = steps * (1.0 if batch_size is None else batch_size / problem.n)
-    return _summarise(losses, asked if values is not None else losses, counts, gradients, beta, gamma, method, half_width)
+    return _summarise(
+        losses, asked if values is not None else losses, counts, gradients, beta, gamma, method, half_width
+    )
 
 
 def _summarise(losses, asked, counts, gradients, beta, gamma, method, half_width) -> BayesianInfluence:

@@ -81,7 +81,9 @@ def descend(
         weights = weights * extra
     thetas = _iterates(problem, theta0, jnp.asarray(weights), jnp.asarray(float(step)))
     if not np.isfinite(thetas).all():
-        raise WorkError(f"gradient descent diverged: step = {float(step):g} is too large; it must be below 2/λ_max(∇²R)")
+        raise WorkError(
+            f"gradient descent diverged: step = {float(step):g} is too large; it must be below 2/λ_max(∇²R)"
+        )
     return DescentRun(thetas, jnp.asarray(weights), jnp.asarray(float(step)))
 
 
@@ -123,9 +125,7 @@ def _sgd_influence(problem, run, asked):
     return total
 
 
-def tracin(
-    problem: Problem, thetas: Any, scales: Any, queries: Dataset | None = None
-) -> Float[Array, "queries n"]:
+def tracin(problem: Problem, thetas: Any, scales: Any, queries: Dataset | None = None) -> Float[Array, "queries n"]:
     """Σ_c scales_c ∇φ_q(θ_c)·∇ℓ_j(θ_c) over checkpoints `thetas` (c, dim) (Pruthi et al. 2020).
 
     `scales` (c,) or one number: the training time that a checkpoint stands for, η × steps between checkpoints. The
@@ -229,5 +229,7 @@ def _checkpoints(problem: Problem, thetas: Any) -> Float[Array, "c dim"]:
 
 def _dataset(problem: Problem, queries: Any) -> Dataset:
     if not isinstance(queries, Dataset) or queries.features != problem.data.features:
-        raise RequestError(f"queries must be a Dataset with {problem.data.features} features, or None for the data's own")
+        raise RequestError(
+            f"queries must be a Dataset with {problem.data.features} features, or None for the data's own"
+        )
     return queries

@@ -65,11 +65,15 @@ def linear_datamodelling_score(
     return DatamodellingScore(_spearman(predicted, found), (float(low), float(high)), level, predicted, found)
 
 
-def datamodelling_subsets(n: int, *, subsets: int = 100, fraction: float = 0.5, seed: int = 0) -> Bool[np.ndarray, "m n"]:
+def datamodelling_subsets(
+    n: int, *, subsets: int = 100, fraction: float = 0.5, seed: int = 0
+) -> Bool[np.ndarray, "m n"]:
     """The random subsets (subsets, n) of `linear_datamodelling_score`."""
     size = round(fraction * n)
     if not 0 < size < n or subsets < 3:
-        raise RequestError(f"fraction must leave 1…{n - 1} of {n} points and subsets be ≥ 3, but are {fraction} and {subsets}")
+        raise RequestError(
+            f"fraction must leave 1…{n - 1} of {n} points and subsets be ≥ 3, but are {fraction} and {subsets}"
+        )
     rng = np.random.default_rng([seed, 0])
     masks = np.zeros((subsets, n), bool)
     for mask in masks:
@@ -125,7 +129,9 @@ def rank_agreement(scores: Any, reference: Any) -> float:
     """Spearman's ρ of two attributions of the same points; 0 where one of them is constant."""
     scores, reference = _scores(scores), _scores(reference)
     if scores.shape != reference.shape:
-        raise RequestError(f"scores and reference must have the same length, but have {len(scores)} and {len(reference)}")
+        raise RequestError(
+            f"scores and reference must have the same length, but have {len(scores)} and {len(reference)}"
+        )
     return _spearman(scores, reference)
 
 

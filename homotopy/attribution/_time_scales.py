@@ -99,18 +99,24 @@ def two_layer_time_scales(
         for values, what in ((epsilons, "epsilons"), (phi, "phi"), (sigma, "sigma"), (initial, "initial"))
     )
     if phi.shape != sigma.shape or phi.ndim != 1:
-        raise RequestError(f"phi and sigma must have one entry per degree, but have shapes {phi.shape} and {sigma.shape}")
+        raise RequestError(
+            f"phi and sigma must have one entry per degree, but have shapes {phi.shape} and {sigma.shape}"
+        )
     if epsilons.ndim != 1 or float(epsilons.min()) <= 0:
         raise RequestError(f"epsilons must be a list of numbers > 0, but is {epsilons}")
     if not float(t1) > _FIRST * float(epsilons.max()) or int(times) < 2:
-        raise RequestError(f"t1 must be beyond the first time {_FIRST}·ε̄ and times at least 2, but are {t1} and {times}")
+        raise RequestError(
+            f"t1 must be beyond the first time {_FIRST}·ε̄ and times at least 2, but are {t1} and {times}"
+        )
     m = initial.shape[0]
     if directions is None:
         first = jnp.zeros((m, 1))
     else:
         first = as_floats(directions, "directions")
         if first.ndim != 2 or first.shape[0] != m or first.shape[1] < 2:
-            raise RequestError(f"directions must have shape ({m}, d ≥ 2), one row per entry of initial, but has {first.shape}")
+            raise RequestError(
+                f"directions must have shape ({m}, d ≥ 2), one row per entry of initial, but has {first.shape}"
+            )
         if not np.allclose(np.sum(np.asarray(first) ** 2, axis=1), 1.0, atol=1e-9):
             raise RequestError("directions must have rows of length 1")
     ts, a, w, risks, steps = _solve(

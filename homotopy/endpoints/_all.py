@@ -106,9 +106,7 @@ def _convex(problem: Problem, theta: Any) -> Endpoint:
 
 
 @eqx.filter_jit
-def _chord(
-    problem: Problem, theta: Array, matrix: Array, rows: Int[Array, " m"], limit: Int[Array, ""]
-) -> Endpoint:
+def _chord(problem: Problem, theta: Array, matrix: Array, rows: Int[Array, " m"], limit: Int[Array, ""]) -> Endpoint:
     """Corrector steps with the inverse of one Hessian. For least squares the first is exact and the second polishes."""
     factor = jax.scipy.linalg.cho_factor(matrix)
     # The corrector only has to contract, so an explicit inverse is accurate enough, and one product per step.

@@ -155,8 +155,12 @@ def decompose_errors(
         trained[seed] = start, simulate(problem, Constant(1.0), start, t1=training_time, ts=[training_time]).theta1
     rows = [
         decompose_error(
-            problem.deleting(j), trained[seed][0], theta_s=trained[seed][1], damping=damping,
-            retrain_time=retrain_time, solver=solver,
+            problem.deleting(j),
+            trained[seed][0],
+            theta_s=trained[seed][1],
+            damping=damping,
+            retrain_time=retrain_time,
+            solver=solver,
         )
         for seed, j in tracked(runs, progress, "error decomposition")
     ]

@@ -58,9 +58,7 @@ def _trust_region_step(local: Local, radius: Float[Array, ""], tolerance: Float[
     rates, slopes = local.rates, local.slopes
     newton = newton_step(local)
     idle = local.flat & (jnp.abs(slopes) <= 0.1 * tolerance)  # flat, and nothing pulls: not part of the model
-    inside = (
-        jnp.all((rates > 0) | local.flat) & (jnp.linalg.norm(newton) <= radius) & jnp.all(~local.flat | idle)
-    )
+    inside = jnp.all((rates > 0) | local.flat) & (jnp.linalg.norm(newton) <= radius) & jnp.all(~local.flat | idle)
     slopes = jnp.where(idle, 0.0, slopes)
     lowest = jnp.min(jnp.where(idle, jnp.inf, rates))
     lowest = jnp.where(jnp.isfinite(lowest), lowest, 1.0)

@@ -67,8 +67,6 @@ class ProximalBregman(AbstractObjective):
         return divergence + proximity - self.epsilon * self.problem.deleted_loss(theta)
 
 
-def divergences(
-    problem: Problem, theta: Float[Array, " dim"], reference: Float[Array, " dim"]
-) -> Float[Array, " n"]:
+def divergences(problem: Problem, theta: Float[Array, " dim"], reference: Float[Array, " dim"]) -> Float[Array, " n"]:
     """D_i(f(θ; x_i), f(θ′; x_i)) of every point."""
     return jax.vmap(problem.loss.bregman)(problem.predict(theta), problem.predict(reference), problem.data.y)

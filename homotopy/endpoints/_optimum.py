@@ -97,9 +97,7 @@ def trained(problem: Problem, theta: Any, epsilon: Any = 1.0) -> Float[Array, " 
     return optimum(problem, epsilon).theta
 
 
-_ADVICE = (
-    "try a ridge, another θ₀, a smooth start nearer to the minimum, or throw=False to go on with what was reached"
-)
+_ADVICE = "try a ridge, another θ₀, a smooth start nearer to the minimum, or throw=False to go on with what was reached"
 
 
 def _start(problem: Problem, start: Any) -> Float[Array, " dim"]:

@@ -76,9 +76,7 @@ class Path(eqx.Module):
         )
 
 
-def path(
-    problem: Problem, epsilons: Any, *, start: Any = None, on_fold: str = "raise"
-) -> Path:
+def path(problem: Problem, epsilons: Any, *, start: Any = None, on_fold: str = "raise") -> Path:
     """The continued branch of stationary points of R_ε along `epsilons` (m,), say from 1 to 0, or, for a group, along a
     vector path 𝛆(s) given by its corners (m, |J|), straight between them.
 
@@ -233,9 +231,7 @@ def _segment(problem: Problem, start: Array, end: Array, theta: Array, local: Lo
 
 
 @eqx.filter_jit
-def _follow(
-    problem: Problem, epsilons: Array, theta: Array, alive: Array, switch: bool
-) -> tuple[_Row, Array]:
+def _follow(problem: Problem, epsilons: Array, theta: Array, alive: Array, switch: bool) -> tuple[_Row, Array]:
     local = local_model(WeightedRisk(problem, epsilons[0]), theta)
 
     def visit(carry, pair):

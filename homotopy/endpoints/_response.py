@@ -70,9 +70,7 @@ def response(
     return checked(_solve(objective, theta, name), throw, _ADVICE)
 
 
-def pbrf(
-    problem: Problem, theta_s: Any, *, damping: Any, epsilon: Any = None, throw: bool = True
-) -> Endpoint:
+def pbrf(problem: Problem, theta_s: Any, *, damping: Any, epsilon: Any = None, throw: bool = True) -> Endpoint:
     """The proximal Bregman response: where θ goes from θˢ when J is removed, every other prediction is held near its
     own value and θ near θˢ (Bae et al. 2022, eq. 13; notes, PBRF).
 

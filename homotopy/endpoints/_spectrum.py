@@ -59,9 +59,7 @@ def lanczos(
     return values, basis.T @ turned
 
 
-def nystrom(
-    curvature: Curvature, rank: int, seed: int = 0
-) -> tuple[Float[Array, " rank"], Float[Array, "dim rank"]]:
+def nystrom(curvature: Curvature, rank: int, seed: int = 0) -> tuple[Float[Array, " rank"], Float[Array, "dim rank"]]:
     """B ≈ U diag(values) Uᵀ, values from large to small, for B ⪰ 0 (Frangella, Tropp and Udell 2023, algorithm 2.1)."""
     dim = curvature.theta.shape[0]
     test = jnp.linalg.qr(jax.random.normal(jax.random.key(seed), (dim, rank)))[0]

@@ -40,7 +40,9 @@ def from_file(path: str | Path) -> list[Hypothesis]:
         raise WorkError(f"--file {path} cannot be read: {type(error).__name__}{line}: {said}") from error
     found = {id(value): value for value in vars(module).values() if isinstance(value, Hypothesis)}
     if not found:
-        raise RequestError(f"--file {path} defines no Hypothesis; write `MINE = Hypothesis(id=..., ...)` at its top level")
+        raise RequestError(
+            f"--file {path} defines no Hypothesis; write `MINE = Hypothesis(id=..., ...)` at its top level"
+        )
     return list(found.values())
 
 

@@ -44,9 +44,9 @@ def run_checks(
 ) -> list[Result]:
     """Every hypothesis decided, in order; a check that raises is undecided and does not stop the others.
 
-    `folder` keeps finished checks (None keeps nothing), `fresh=True` repeats them. `finished(result, saved)` is called
-    after each, `saved` telling whether it was read from the folder. The commands that are shown end with `options` (words
-of the command line that choose the kind of run) and `sizes` (--seed and --instances, where given).
+        `folder` keeps finished checks (None keeps nothing), `fresh=True` repeats them. `finished(result, saved)` is called
+        after each, `saved` telling whether it was read from the folder. The commands that are shown end with `options` (words
+    of the command line that choose the kind of run) and `sizes` (--seed and --instances, where given).
     """
     results = []
     # Now, as long as the source on the disk is the source that was imported: somebody may edit it during the run.
@@ -151,7 +151,9 @@ def _drawn(draw: Callable[[Any], object], name: str) -> str:
         ax = figure.add_subplot()
         draw(ax)
         for line in ax.lines:  # a thousand dots are a megabyte of vectors, and a small picture
-            line.set_rasterized(np.size(line.get_xdata()) > _MOST_POINTS and line.get_linestyle() in ("None", "none", ""))
+            line.set_rasterized(
+                np.size(line.get_xdata()) > _MOST_POINTS and line.get_linestyle() in ("None", "none", "")
+            )
         text = io.StringIO()
         figure.savefig(text, format="svg", dpi=_DPI, metadata={"Date": None, "Creator": None})
     return text.getvalue()

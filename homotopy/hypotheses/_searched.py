@@ -25,6 +25,8 @@ _ENDS = 60  # values of t₁ of each family of decays, before
 _BRACKETS, _ROUNDS, _FINE = 2, 5, 17  # the best brackets are divided again and again
 POWERS = (1.0 / 3.0, 0.5, 2.0, 3.0)
 _SAMPLES = 4000  # decisions of the greedy schedule
+
+
 class Searched(dict[str, Any]):
     """Columns by name (rows,): `energy` E*, `baseline` E(1_[0,s]), `step`, `late`, `linear`, `polynomial`, `greedy` the E
     of the others, `lower` the certified bound and `certificate` its kind, `switches`, `kind`; `leverage`, `residual` |r_j|,
@@ -71,7 +73,9 @@ def _rows(batch: Batch) -> list[dict[str, Any]]:
     levers, hessians = batch.leverage(), batch.moments(0.0)[0]
     rows = [_row(batch, row, float(levers[row]), hessians[row]) for row in range(batch.rows)]
     # Where H₋ leaves θ₀ alone, θ(s) may be θ*₋ already: there is nothing to search.
-    return [row for row, theta0 in zip(rows, batch.theta0, strict=True) if row["size"] > 1e-18 * (1.0 + theta0 @ theta0)]
+    return [
+        row for row, theta0 in zip(rows, batch.theta0, strict=True) if row["size"] > 1e-18 * (1.0 + theta0 @ theta0)
+    ]
 
 
 def _row(batch: Batch, row: int, lever: float, hessian: Any) -> dict[str, Any]:
@@ -150,7 +154,9 @@ class _Staircase:
 
     def __init__(self, here: Window, power: float) -> None:
         self.here, control = here, here.control
-        left = (1.0 - np.arange(_LEVELS + 1) / _LEVELS) ** (1.0 / power)  # phase of the time that is left, at each level
+        left = (1.0 - np.arange(_LEVELS + 1) / _LEVELS) ** (
+            1.0 / power
+        )  # phase of the time that is left, at each level
         self.widths = -np.diff(left)
         levels = -np.diff(left ** (power + 1.0)) / (power + 1.0) / self.widths
         rates, self.vectors = np.linalg.eigh(control.keep.hessian + levels[:, None, None] * control.deleted_hessian)

@@ -97,7 +97,9 @@ def run_options(settings: Any, *, out: str) -> Any:
     import tyro
 
     help_out = tyro.conf.arg(metavar="DIR", help="Folder to write; a finished run that is there is replaced.")
-    help_quick = tyro.conf.arg(help="Start from the small settings of this scenario (under a minute, most of it compilation).")
+    help_quick = tyro.conf.arg(
+        help="Start from the small settings of this scenario (under a minute, most of it compilation)."
+    )
     return dataclasses.make_dataclass(
         "Options",
         [

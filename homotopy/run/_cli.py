@@ -26,8 +26,12 @@ class Command(NamedTuple):
 COMMANDS = {
     "list": Command("_list", "the scenarios, one line each"),
     "run": Command("_run", "run a scenario: homotopy run SCENARIO [--quick] [--out DIR] [--SETTING VALUE ...]"),
-    "search": Command("_search", "the best ε(t) for your table: homotopy search --data FILE.csv --target COLUMN --delete ROW"),
-    "hypotheses": Command("_hypotheses", "the notes' claims, decided: homotopy hypotheses [--quick] [--only ID] [--report FILE]"),
+    "search": Command(
+        "_search", "the best ε(t) for your table: homotopy search --data FILE.csv --target COLUMN --delete ROW"
+    ),
+    "hypotheses": Command(
+        "_hypotheses", "the notes' claims, decided: homotopy hypotheses [--quick] [--only ID] [--report FILE]"
+    ),
     "doctor": Command("_doctor", "is this installation sound? versions, float64, compile cache"),
 }
 

@@ -207,7 +207,9 @@ class _Job:
         )  # fmt: skip
         columns = self._table() if quick else self._one_by_one(progress)
         order = np.argsort(-columns["gain"])
-        lines = [f"{'row':>6} {'E':>11} {'E(1_[0,s])':>11} {'gain':>9} {'bound on E*':>12} {'switches':>8}  certificate"]
+        lines = [
+            f"{'row':>6} {'E':>11} {'E(1_[0,s])':>11} {'gain':>9} {'bound on E*':>12} {'switches':>8}  certificate"
+        ]
         for row in order[:_ROWS]:
             value = {name: column[row] for name, column in columns.items()}
             lines.append(

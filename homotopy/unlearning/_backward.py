@@ -63,9 +63,7 @@ class Rewound:
         )
 
 
-def rewind(
-    problem: Problem, trained: Any, *, step: Number, steps: Whole, method: str = "descent"
-) -> Rewound:
+def rewind(problem: Problem, trained: Any, *, step: Number, steps: Whole, method: str = "descent") -> Rewound:
     """The model `steps` steps of length η (on the sum R) before `trained`, all points having weight 1.
 
     Raises `RequestError` for descent with ηL ≥ 1 (a gradient step is then not injective: several checkpoints lead to
@@ -168,7 +166,5 @@ def _invert(problem: Problem, theta1: Array, step: Array, steps: int) -> tuple[A
         x, moved, size, count = jax.lax.while_loop(unfinished, improve, start)
         return (x, total + count, fine & (moved <= 1e-9 * (1.0 + size))), None
 
-    (theta, total, fine), _ = jax.lax.scan(
-        back, (theta1, jnp.asarray(0), jnp.asarray(True)), None, length=steps
-    )
+    (theta, total, fine), _ = jax.lax.scan(back, (theta1, jnp.asarray(0), jnp.asarray(True)), None, length=steps)
     return theta, total, fine

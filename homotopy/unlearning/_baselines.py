@@ -24,12 +24,12 @@ from ._sgd import PointWeights, as_radius, deletion_mask, mini_batches, run
 
 def infinitesimal_jackknife(problem: Problem, trained: Any, **options: Any) -> Unlearned:
     """θ* + H⁻¹ g_J: one Euler step of the path θ(ε) from 1 to 0. `options` go to `influence` (damping, hessian, …)."""
-    return _one_shot("infinitesimal jackknife", problem, trained, lambda: influence(problem, theta=trained, **options).estimate)
+    return _one_shot(
+        "infinitesimal jackknife", problem, trained, lambda: influence(problem, theta=trained, **options).estimate
+    )
 
 
-def newton_removal(
-    problem: Problem, trained: Any, *, hessian: str = "exact", damping: Number = 0.0
-) -> Unlearned:
+def newton_removal(problem: Problem, trained: Any, *, hessian: str = "exact", damping: Number = 0.0) -> Unlearned:
     """θ − (H₋ + nλI)⁻¹ ∇R⁻(θ): one Newton step on R⁻, exact for a quadratic risk (λ = `damping` = 0).
 
     "exact" is `newton_estimate` (and warns and raises as it does); "gauss-newton" replaces H₋ by G₋, which with damping
@@ -75,7 +75,9 @@ def fine_tune(problem: Problem, trained: Any, *, step: Number, steps: Whole, **o
     return _descend("fine-tuning", problem, trained, 1.0 - deletion_mask(problem), step, steps, **options)
 
 
-def retrain(problem: Problem, theta0: Any, *, step: Number, steps: Whole, trained: Any = None, **options: Any) -> Unlearned:
+def retrain(
+    problem: Problem, theta0: Any, *, step: Number, steps: Whole, trained: Any = None, **options: Any
+) -> Unlearned:
     """ε ≡ 0 from θ₀: what unlearning imitates. `trained` is only kept beside it (θ₀ if not given)."""
     weights = 1.0 - deletion_mask(problem)
     return _descend("retraining", problem, theta0, weights, step, steps, beside=trained, **options)
@@ -114,7 +116,9 @@ def _descend(
         cost = batch_size / problem.n
     bare = problem if ridge is None else eqx.tree_at(lambda p: p.ridge, problem, jnp.asarray(ridge))
     began = time.perf_counter()
-    theta, _ = run(bare, theta0, PointWeights(weights), jnp.asarray(eta), jnp.arange(count), rows, limit, None, None, False)
+    theta, _ = run(
+        bare, theta0, PointWeights(weights), jnp.asarray(eta), jnp.arange(count), rows, limit, None, None, False
+    )
     if not bool(jnp.isfinite(theta).all()):
         raise WorkError(f"{name} diverged: take fewer steps than {count} or a smaller step than {eta:g}")
     seconds = time.perf_counter() - began

@@ -156,7 +156,9 @@ def langevin(
     if not math.isfinite(rho):
         missing.append("the Rényi bound is not finite")
     epsilon = math.inf if not math.isfinite(rho) else renyi_to_epsilon(rho, privacy_delta)
-    guarantee = Guarantee(epsilon, privacy_delta, 0.0, 0.0, f"Langevin, D_α ≤ {rho:.3g}·α, noise made on the way", tuple(missing))
+    guarantee = Guarantee(
+        epsilon, privacy_delta, 0.0, 0.0, f"Langevin, D_α ≤ {rho:.3g}·α, noise made on the way", tuple(missing)
+    )
     return Unlearned(
         algorithm=f"Langevin unlearning ({'SDE' if method == 'sde' else 'noisy descent'}, τ = {tau:g})",
         theta=theta,
@@ -172,7 +174,9 @@ def langevin(
 
 
 @eqx.filter_jit
-def _sde(problem: Problem, theta0: Array, step: Array, temperature: Array, key: Array, epsilon: Any, steps: int) -> Array:
+def _sde(
+    problem: Problem, theta0: Array, step: Array, temperature: Array, key: Array, epsilon: Any, steps: int
+) -> Array:
     """θ(ηK) of dθ = −∇R_ε dt + √(2τ) dW from θ₀."""
     span = step * steps
     motion = diffrax.VirtualBrownianTree(
@@ -184,6 +188,14 @@ def _sde(problem: Problem, theta0: Array, step: Array, temperature: Array, key: 
         diffrax.ControlTerm(lambda t, theta, _: scale * jnp.eye(theta.shape[0]), motion),
     )
     solution = diffrax.diffeqsolve(
-        terms, diffrax.ShARK(), 0.0, span, step, theta0, saveat=diffrax.SaveAt(t1=True), max_steps=steps + 8, throw=False
+        terms,
+        diffrax.ShARK(),
+        0.0,
+        span,
+        step,
+        theta0,
+        saveat=diffrax.SaveAt(t1=True),
+        max_steps=steps + 8,
+        throw=False,
     )
     return solution.ys[0]

@@ -62,7 +62,9 @@ def tug_of_war(accuracies: Any, retrained: Any) -> float:
     """Π (1 − |accuracy − that of retraining|) over forget, retain and test sets (Zhao et al. 2024, arXiv 2406.01257)."""
     mine, theirs = np.asarray(accuracies, dtype=float), np.asarray(retrained, dtype=float)
     if mine.shape != theirs.shape or mine.ndim != 1:
-        raise RequestError(f"accuracies and retrained must have the same length, but have {mine.shape} and {theirs.shape}")
+        raise RequestError(
+            f"accuracies and retrained must have the same length, but have {mine.shape} and {theirs.shape}"
+        )
     return float(np.prod(1.0 - np.abs(mine - theirs)))
 
 

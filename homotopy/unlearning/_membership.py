@@ -114,5 +114,3 @@ def _auroc(positive: np.ndarray, negative: np.ndarray) -> float:
     ordered = np.sort(negative)
     below, upto = np.searchsorted(ordered, positive, "left"), np.searchsorted(ordered, positive, "right")
     return float((below + upto).mean() / (2 * len(negative)))
-
-

@@ -115,7 +115,9 @@ def accuracy(problem: Problem, theta: Float[Array | np.ndarray, " dim"], data: D
     return score(problem, problem.predict(jnp.asarray(theta), data.x), data.y)
 
 
-def score(problem: Problem, predictions: Float[Array, " m *outputs"], y: Float[Array, " m *targets"]) -> Float[Array, ""]:
+def score(
+    problem: Problem, predictions: Float[Array, " m *outputs"], y: Float[Array, " m *targets"]
+) -> Float[Array, ""]:
     """`accuracy` of predictions already made."""
     if isinstance(problem.loss, LogisticLoss):  # a logit of 0 decides for class 0
         return jnp.mean(jnp.where((predictions > 0) == (y > 0.5), 1.0, 0.0))

@@ -40,10 +40,14 @@ def optimal_schedule(
     if start not in ("trained", "checkpoint"):
         raise RequestError(f"start must be 'trained' or 'checkpoint', but is {start!r}")
     if start == "checkpoint" and spend > train:
-        raise RequestError(f"unlearn_steps must lie in [1, train_steps] = [1, {train}] from a checkpoint, but is {spend}")
+        raise RequestError(
+            f"unlearn_steps must lie in [1, train_steps] = [1, {train}] from a checkpoint, but is {spend}"
+        )
     for name, only in (("goal", "parameters"), ("switch_price", 0.0), ("weight_price", 0.0)):
         if options.get(name, only) != only:
-            raise RequestError(f"{name} must be {only!r} here, where distance is what counts; search() takes {options[name]!r}")
+            raise RequestError(
+                f"{name} must be {only!r} here, where distance is what counts; search() takes {options[name]!r}"
+            )
     s = eta * (train if start == "trained" else train - spend)
     t1 = s + eta * spend
     theta0 = problem.check_theta(theta0)
@@ -53,7 +57,11 @@ def optimal_schedule(
     ends = simulate(problem, found.schedule, theta0, t1=t1, ts=[s, t1])
     trained = simulate(problem, Constant(1.0), theta0, t1=eta * train, ts=[eta * train]).theta1
     proof = found.certificate
-    bound = "" if proof.kind == "local" else f", no ε(t) of E_s ends nearer than {(2 * max(proof.lower_bound, 0.0)) ** 0.5:.4g}"
+    bound = (
+        ""
+        if proof.kind == "local"
+        else f", no ε(t) of E_s ends nearer than {(2 * max(proof.lower_bound, 0.0)) ** 0.5:.4g}"
+    )
     note = (
         f"{(found.ratio**0.5):.4g} times nearer to the target than ε = 0; certificate {proof.kind}{bound}; "
         "the search knows the target"

@@ -55,7 +55,9 @@ class Unlearned:
         moved = float(jnp.linalg.norm(self.theta - self.trained))
         lines = [f"{self.algorithm}: {cost}, {self.seconds * 1e3:.1f} ms, moved the trained model by {moved:.4g}"]
         if self.schedule is not None:
-            lines.append(f"  ε(t) = {describe(self.schedule, 6)} to t = {self.t1:g}, unlearning from {self.unlearn_from:g}")
+            lines.append(
+                f"  ε(t) = {describe(self.schedule, 6)} to t = {self.t1:g}, unlearning from {self.unlearn_from:g}"
+            )
         if self.bound_of:
             said = "about {:.4g} or less (measured constants, no bound)" if self.measured else "at most {:.4g}"
             lines.append(f"  distance to {self.bound_of} {said.format(self.distance_bound)}")

@@ -151,7 +151,9 @@ def rewind_to_delete(
     if checkpoint is not None and trained is not None:
         raise RequestError("checkpoint= is θ_{T−K} and trained= is θ_T to go back from: pass only one of them")
     if trained is not None and (batch_size is not None or radius is not None):
-        raise RequestError("going back from trained= undoes the flow or plain gradient descent: drop batch_size, radius")
+        raise RequestError(
+            "going back from trained= undoes the flow or plain gradient descent: drop batch_size, radius"
+        )
     known = _known(problem, constants, radius, batch_size)
     eta = _step(problem, step, known)
     s, t1 = eta * (train - back), eta * train
@@ -204,7 +206,9 @@ def rewind_to_delete(
             missing = (*missing, "the bound Δ is not finite")
         sigma = math.inf if missing else analytic_gaussian_sigma(bound, *budget)
         given = "" if batch_size is None else ", given the mini-batches"
-        guarantee = Guarantee(budget[0], budget[1], sigma, bound, f"R2D and the analytic Gaussian mechanism{given}", missing)
+        guarantee = Guarantee(
+            budget[0], budget[1], sigma, bound, f"R2D and the analytic Gaussian mechanism{given}", missing
+        )
     return Unlearned(
         algorithm=f"rewind-to-delete ({_named(method, radius)})",
         theta=theta,
@@ -241,7 +245,9 @@ def coupled_sensitivity(
     ages = train - 1 - np.arange(train - back)
     with np.errstate(over="ignore", invalid="ignore"):
         factors = np.where(ages == 0, 1.0, np.exp(ages * rate))
-        return float(step * problem.n / rows.shape[1] * constants.lipschitz * np.sum(np.where(hits, hits * factors, 0.0)))
+        return float(
+            step * problem.n / rows.shape[1] * constants.lipschitz * np.sum(np.where(hits, hits * factors, 0.0))
+        )
 
 
 # What both share ----------------------------------------------------------------------------------------------------
@@ -274,7 +280,9 @@ def _known(problem: Problem, constants: Constants | None, radius: float | None, 
                 "(descent and SGD), or constants of the whole space"
             )
         if constants.guaranteed and batch_size is not None and not constants.per_point:
-            raise RequestError("constants are of the whole risk, not of mini-batches: use estimate_constants(…, per_point=True)")
+            raise RequestError(
+                "constants are of the whole risk, not of mini-batches: use estimate_constants(…, per_point=True)"
+            )
         return constants
     if not is_convex(problem):
         return None
@@ -371,7 +379,9 @@ def _descent_guarantee(
                     f"{reach:.2g} is allowed"
                 )
             else:
-                sigma = contraction_sigma(problem.n, gone, known.lipschitz, known.strong_convexity, contraction, *budget)
+                sigma = contraction_sigma(
+                    problem.n, gone, known.lipschitz, known.strong_convexity, contraction, *budget
+                )
     return Guarantee(budget[0], budget[1], sigma, reach, "D2D", tuple(missing))
 
 

@@ -46,7 +46,9 @@ class SISA(eqx.Module):
         if any(float(alive[self.shard == s].sum()) == 0 for s in hit):
             raise RequestError("points must leave something in every shard; use fewer shards or delete fewer points")
         began = time.perf_counter()
-        fresh = _train(self.problem, self.theta0, _weights(self.shard, alive, hit), self.step, self.steps, len(self.thetas))
+        fresh = _train(
+            self.problem, self.theta0, _weights(self.shard, alive, hit), self.step, self.steps, len(self.thetas)
+        )
         return _made(self, self.thetas.at[hit].set(fresh), alive, len(hit), time.perf_counter() - began)
 
     def __str__(self) -> str:

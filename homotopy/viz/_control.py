@@ -47,7 +47,9 @@ def plot_control(
     middle.axhline(0.0, color=MUTED, lw=0.8)
     middle.plot(ts, sigma, "-", color=INK, lw=1.4)
     middle.fill_between(ts, sigma, 0.0, where=sigma < 0, color=FULL, alpha=0.25, lw=0, label="σ < 0: ε = 1 is better")
-    middle.fill_between(ts, sigma, 0.0, where=sigma > 0, color=RETAINED, alpha=0.25, lw=0, label="σ > 0: ε = 0 is better")
+    middle.fill_between(
+        ts, sigma, 0.0, where=sigma > 0, color=RETAINED, alpha=0.25, lw=0, label="σ > 0: ε = 0 is better"
+    )
     if size > 0:
         middle.set_yscale("symlog", linthresh=1e-3 * size)
     middle.set(ylabel="σ(t) = δE/δε(t)")

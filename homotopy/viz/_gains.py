@@ -9,7 +9,9 @@ from ._axes import FULL, MUTED, RETAINED
 _LARGEST = 1e6  # gains beyond this (θ*₋ reached exactly: ∞) are drawn here
 
 
-def plot_gains(gains: np.ndarray, switches: np.ndarray, certified: np.ndarray, *, unit: str = "deleted point") -> Figure:
+def plot_gains(
+    gains: np.ndarray, switches: np.ndarray, certified: np.ndarray, *, unit: str = "deleted point"
+) -> Figure:
     """Sorted gains E(1_[0,s])/E (rows,), certified ones filled, and how many rows need how many `switches`."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.8), layout="constrained", width_ratios=(2.2, 1.0))
     order = np.argsort(gains)

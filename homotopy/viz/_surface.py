@@ -11,9 +11,7 @@ from ..flow import Surface
 from ._axes import FULL, INK, RETAINED, axes
 
 
-def principal_coordinate(
-    surface: Surface, *, of: Literal["weight", "all"] = "weight"
-) -> tuple[np.ndarray, float]:
+def principal_coordinate(surface: Surface, *, of: Literal["weight", "all"] = "weight") -> tuple[np.ndarray, float]:
     """θ(t, ε) along one direction (m, k), centred, and the share of the variance that the direction explains.
 
     `of` "all": the first principal direction of all θ(t, ε), which is mostly training itself; "weight": that of

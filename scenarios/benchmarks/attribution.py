@@ -71,7 +71,9 @@ def tmc(repeats: int) -> None:
                     prefix = order[:k]
                     if len(np.unique(y[:n][prefix])) < 2:
                         continue  # scikit-learn refuses a single class
-                    peer = Peer(C=1 / ridge, fit_intercept=False, tol=tolerance, max_iter=1000).fit(x[prefix], y[prefix])
+                    peer = Peer(C=1 / ridge, fit_intercept=False, tol=tolerance, max_iter=1000).fit(
+                        x[prefix], y[prefix]
+                    )
                     logits = x[n:] @ peer.coef_[0]
                     worst = max(worst, abs(-np.mean(np.logaddexp(0, logits) - y[n:] * logits) - row[k]))
                     fits += 1

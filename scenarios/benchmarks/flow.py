@@ -45,9 +45,7 @@ def compile_time(job: Callable[[], Any], seconds: float) -> float:
     return time.perf_counter() - began - seconds
 
 
-def loosest(
-    solve: Callable[[float], np.ndarray], reference: np.ndarray, error: float
-) -> tuple[float, float, float]:
+def loosest(solve: Callable[[float], np.ndarray], reference: np.ndarray, error: float) -> tuple[float, float, float]:
     """SciPy's time, error and rtol at the loosest rtol (steps of √10) with at most this error, or at 1e-13."""
     for exponent in np.arange(4.0, 13.5, 0.5):
         rtol = 10.0**-exponent
@@ -129,8 +127,7 @@ def many_linear(repeats: int, count: int = 256) -> None:
     print(f"\n{count} values of ε, linear, d = {d}, T = 10/λ_min, 200 saved times")
     print(f"  exact engine {seconds * 1e3:8.2f} ms (compile {compiled:.2f} s)")
     print(
-        f"  LSODA loop   {theirs * 1e3:8.0f} ms at rtol {rtol:.0e} (error {error:.0e})   "
-        f"ratio {theirs / seconds:.0f}×"
+        f"  LSODA loop   {theirs * 1e3:8.0f} ms at rtol {rtol:.0e} (error {error:.0e})   ratio {theirs / seconds:.0f}×"
     )
 
 

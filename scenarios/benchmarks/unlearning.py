@@ -81,7 +81,9 @@ def main() -> None:
     ours = min(times)
     runs = options.seeds * options.points * 2
     print(f"{runs} coupled SGD runs of {options.steps} steps, batch {options.batch}, n = {options.n}, d = {options.d}")
-    print(f"  one scan, vmapped: {ours:.3f} s ({ours / runs / options.steps * 1e9:.0f} ns a step); first call {first:.2f} s")
+    print(
+        f"  one scan, vmapped: {ours:.3f} s ({ours / runs / options.steps * 1e9:.0f} ns a step); first call {first:.2f} s"
+    )
     loops = [("NumPy loop", numpy_run)]
     try:
         import torch  # noqa: F401
@@ -94,11 +96,14 @@ def main() -> None:
     for name, loop in loops:
         began = time.perf_counter()
         ends = [
-            loop(x, y, 5.0, np.asarray(theta0[s]), np.asarray(batches[s]), points[p], epsilons[r], step) for s, p, r in some
+            loop(x, y, 5.0, np.asarray(theta0[s]), np.asarray(batches[s]), points[p], epsilons[r], step)
+            for s, p, r in some
         ]
         seconds = (time.perf_counter() - began) / len(some) * runs
         error = max(np.abs(end - found[s, p, r]).max() for end, (s, p, r) in zip(ends, some, strict=True))
-        print(f"  {name}: {seconds:.1f} s for as many runs, {seconds / ours:.0f} times slower; largest difference {error:.1e}")
+        print(
+            f"  {name}: {seconds:.1f} s for as many runs, {seconds / ours:.0f} times slower; largest difference {error:.1e}"
+        )
 
 
 if __name__ == "__main__":

@@ -14,9 +14,7 @@ def initial(m=6):
 def test_the_reduced_system_is_that_of_scipy():
     m, epsilon = 6, 1e-2
     phi, sigma = np.array([0.7, 1.0, 0.5]), np.array([1.0, 0.8, 1.2])
-    found = two_layer_time_scales(
-        [epsilon, 0.1, 0.2, 0.3], phi=phi, sigma=sigma, initial=initial(m), t1=2.0, times=200
-    )
+    found = two_layer_time_scales([epsilon, 0.1, 0.2, 0.3], phi=phi, sigma=sigma, initial=initial(m), t1=2.0, times=200)
 
     def velocity(t, y):
         a, s = y[:m], y[m:]

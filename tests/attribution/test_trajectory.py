@@ -80,7 +80,9 @@ def test_the_kernel_of_theta_is_the_forward_sensitivity():
 def test_a_schedule_with_a_jump_and_a_stiff_solver():
     case = random_ols()
     problem, t1, tau = case.problem, 2.0, 0.7
-    found = flow_influence_kernel(problem, case.theta0, t1=t1, ts=np.array([0.3, 1.5]), schedule=Step(tau), solver="rodas5p")
+    found = flow_influence_kernel(
+        problem, case.theta0, t1=t1, ts=np.array([0.3, 1.5]), schedule=Step(tau), solver="rodas5p"
+    )
     import scipy.linalg
 
     before, after = case.hessian(1.0), case.hessian(0.0)
@@ -99,7 +101,13 @@ def test_at_the_end_of_a_long_training_it_is_the_influence_function():
     gradients = case.x * (case.x @ theta - case.y)[:, None]
     t1 = 60.0 / np.linalg.eigvalsh(case.hessian())[0]
     found = flow_influence_kernel(
-        case.problem, case.theta0, t1=t1, ts=np.array([0.0, t1]), schedule=Step(2 * t1), queries=gradients[:3], solver="rodas5p"
+        case.problem,
+        case.theta0,
+        t1=t1,
+        ts=np.array([0.0, t1]),
+        schedule=Step(2 * t1),
+        queries=gradients[:3],
+        solver="rodas5p",
     )
     np.testing.assert_allclose(found.removal[:, 0], gradients[:3] @ inverse @ gradients.T, rtol=1e-5, atol=1e-8)
 
@@ -127,7 +135,9 @@ def test_sgd_influence_is_the_derivative_of_descent():
 def test_small_steps_make_sgd_influence_the_flow_kernel_and_source_converges_to_it():
     problem, theta0 = network()
     queries = queries_of(problem)
-    exact = np.asarray(flow_influence_kernel(problem, theta0, t1=2.0, ts=[0.0, 0.5, 1.0, 2.0], queries=queries).removal[:, 0])
+    exact = np.asarray(
+        flow_influence_kernel(problem, theta0, t1=2.0, ts=[0.0, 0.5, 1.0, 2.0], queries=queries).removal[:, 0]
+    )
     run = descend(problem, theta0, step=1e-3, steps=2000)
     np.testing.assert_allclose(sgd_influence(problem, run, queries), exact, rtol=5e-3, atol=1e-5)
     errors = []

@@ -190,7 +190,11 @@ TENTH = [f"{kind}: rank correlation of importance at 0.1 T and at T" for kind in
         ("H06", {BEND: _of(0.1, -0.3, 0.4)}, "depends"),
         ("H06", {BEND: _of(-0.3, -0.4, -0.1)}, "fails"),
         ("H19", {**dict.fromkeys(NEEDS, _of(0.3)), ENDS[0]: _of(0.1), ENDS[1]: _of(0.0, count=0), LEFT: 0.0}, "holds"),
-        ("H19", {**dict.fromkeys(NEEDS, _of(0.9)), ENDS[0]: _of(0.1), ENDS[1]: _of(0.0, count=0), LEFT: 0.0}, "depends"),
+        (
+            "H19",
+            {**dict.fromkeys(NEEDS, _of(0.9)), ENDS[0]: _of(0.1), ENDS[1]: _of(0.0, count=0), LEFT: 0.0},
+            "depends",
+        ),
         ("H19", {**dict.fromkeys(NEEDS, _of(0.3)), ENDS[0]: _of(0.1), ENDS[1]: _of(0.1), LEFT: 0.0}, "fails"),
         ("H19", {**dict.fromkeys(NEEDS, _of(0.3)), ENDS[0]: _of(0.1), ENDS[1]: _of(0.0, count=0), LEFT: 0.5}, "fails"),
         ("H22", dict.fromkeys(TENTH, _of(0.5)), "holds"),

@@ -6,7 +6,7 @@ import pytest
 
 from homotopy.run import main
 
-FILE = '''
+FILE = """
 from homotopy.hypotheses import Finding, Hypothesis, within
 
 
@@ -20,7 +20,7 @@ def bad(scale, progress):
 
 GOOD = Hypothesis("good", "It is small", "here", good, within("error", 1e-6))
 BAD = Hypothesis("bad", "It is broken", "here", bad, within("error", 1e-6))
-'''
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,9 @@ def test_it_writes_everything_and_computes_once(hypotheses, tmp_path):
     (entry,) = json.loads((tmp_path / "r.json").read_text())
     assert entry["verdict"] == "holds"
     assert entry["command"] == "homotopy hypotheses --only good --quick --file mine.py --seed 2"
-    assert entry["example"]["command"] == "homotopy hypotheses --only good --quick --file mine.py --seed 2 --instances 1"
+    assert (
+        entry["example"]["command"] == "homotopy hypotheses --only good --quick --file mine.py --seed 2 --instances 1"
+    )
     assert "It is small" in (tmp_path / "r.html").read_text()
     assert "| good | It is small |" in (tmp_path / "r.md").read_text()
     assert "finished before" in hypotheses(*args)[2]
@@ -86,8 +88,10 @@ def test_a_file_that_raises_is_told_and_the_others_run(hypotheses, tmp_path):
     ],
 )
 def test_a_wrong_request_is_told_and_the_rest_is_done(hypotheses, args, says):
-    code, out, err = hypotheses("--file", "mine.py", *args) if "--file" not in args else hypotheses(
-        *args[:2], "--file", "mine.py", *args[3:]
+    code, out, err = (
+        hypotheses("--file", "mine.py", *args)
+        if "--file" not in args
+        else hypotheses(*args[:2], "--file", "mine.py", *args[3:])
     )
     assert code == 2
     assert says in err

@@ -47,7 +47,9 @@ def _hypothesis(check=None, rule=None, id="X1"):
             {"what": "Worst", "seed": 3}, (), lambda ax: ax.plot(values),
         )  # fmt: skip
 
-    return Hypothesis(id, "a <claim> & more", "eq. 1", check or found, rule or within("error", 1e-6), corrected="Not so.")
+    return Hypothesis(
+        id, "a <claim> & more", "eq. 1", check or found, rule or within("error", 1e-6), corrected="Not so."
+    )
 
 
 def test_share_is_wilsons_interval():
@@ -156,7 +158,12 @@ def test_finished_checks_are_kept_and_repeated_only_when_something_changes(tmp_p
 
 def test_a_check_rests_on_what_it_imports():
     found = {str(path.relative_to(PACKAGE)) for path in reached(file_of(builtin()["H10"].check))}
-    assert {"hypotheses/claims/_steps.py", "scheduler/_bang_bang.py", "hypotheses/_evidence.py", "flow/_exact.py"} <= found
+    assert {
+        "hypotheses/claims/_steps.py",
+        "scheduler/_bang_bang.py",
+        "hypotheses/_evidence.py",
+        "flow/_exact.py",
+    } <= found
     assert not any(name.startswith(("unlearning/", "attribution/", "run/", "viz/")) for name in found)
     assert "hypotheses/_report.py" not in found
     named = {str(path.relative_to(PACKAGE)) for path in reached(file_of(builtin()["H19"].check))}
@@ -193,7 +200,9 @@ def test_json_round_trip_and_what_is_refused(tmp_path):
     assert "error" not in plain[0]
     assert plain[1]["error"]
     again = read_results(path)
-    assert [(a.verdict, a.evidence, a.headline) for a in again] == [(r.verdict, r.evidence, r.headline) for r in results]
+    assert [(a.verdict, a.evidence, a.headline) for a in again] == [
+        (r.verdict, r.evidence, r.headline) for r in results
+    ]
     path.write_text(json.dumps([plain[0] | {"format": "homotopy-hypotheses/0"}]))
     with pytest.raises(RequestError, match="homotopy-hypotheses/0, but homotopy-hypotheses/1 is needed"):
         read_results(path)
@@ -250,7 +259,7 @@ def test_every_claim_of_the_notes_is_there_once():
     assert "did you mean H01" in complaints[0] or "did you mean H11" in complaints[0]
 
 
-MINE = '''
+MINE = """
 import jax.numpy as jnp
 from homotopy import AbstractSchedule, Finding, Hypothesis, LinearDecay, LinearRegression, Problem, datasets, energy
 from homotopy.hypotheses import share, usually
@@ -277,7 +286,7 @@ def check(scale, progress):
 
 
 BELL = Hypothesis("bell", "A bell ends nearer to θ*₋ than a linear decay", "my notebook", check, usually("wins"))
-'''
+"""
 
 
 def test_a_users_own_hypothesis(tmp_path):

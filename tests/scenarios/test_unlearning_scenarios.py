@@ -38,7 +38,9 @@ def test_descend_or_rewind_stays_within_its_bounds():
 
 
 def test_sequential_deletions_keep_their_books():
-    result = _run("sequential_deletions", deletions=12, train_steps=60, rewind_steps=15, sensitivity=5, perturbation=0.3)
+    result = _run(
+        "sequential_deletions", deletions=12, train_steps=60, rewind_steps=15, sensitivity=5, perturbation=0.3
+    )
     data = result.data
     assert data.attrs["broken_bounds"] == 0
     assert data.attrs["broken_residuals"] == 0

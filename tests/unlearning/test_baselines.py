@@ -99,7 +99,9 @@ def test_sisa_forgets_exactly_and_touches_one_shard():
     for _ in range(50):
         theta = theta - 0.02 * 4 * (x.T @ (1 / (1 + np.exp(-x @ theta)) - y) + 0.1 / 4 * theta)
     np.testing.assert_allclose(after.thetas[hit], theta, rtol=1e-10)
-    np.testing.assert_allclose(model.predict(), np.asarray(problem.data.x) @ np.asarray(model.thetas).mean(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(
+        model.predict(), np.asarray(problem.data.x) @ np.asarray(model.thetas).mean(axis=0), rtol=1e-10
+    )
     assert "4 shards" in str(model)
     with pytest.raises(RequestError, match="every shard"):
         model.delete(np.flatnonzero(np.asarray(model.shard) == 0))

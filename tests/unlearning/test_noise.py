@@ -34,7 +34,9 @@ def test_the_sde_samples_the_ornstein_uhlenbeck_law():
     keys = jax.random.split(jax.random.key(0), 3000)
     theta0 = jnp.asarray(instance.theta0)
     draws = np.asarray(
-        jax.jit(jax.vmap(lambda key: _sde(instance.problem, theta0, jnp.asarray(step), jnp.asarray(tau), key, 1.0, steps)))(keys)
+        jax.jit(
+            jax.vmap(lambda key: _sde(instance.problem, theta0, jnp.asarray(step), jnp.asarray(tau), key, 1.0, steps))
+        )(keys)
     )
     values, vectors = np.linalg.eigh(instance.hessian())
     covariance = tau * vectors @ np.diag((1 - np.exp(-2 * values * step * steps)) / values) @ vectors.T
@@ -178,7 +180,9 @@ def test_an_exhausted_budget_forces_retraining():
     assert (tight.used <= tight.allowed).all()
     again = int(np.argmax(tight.retrained))
     assert tight.residuals[again] < 1e-9
-    groups = certified_removal(problem, np.arange(24).reshape(6, 4), perturbation=2.0, privacy_epsilon=1.0, privacy_delta=1e-4)
+    groups = certified_removal(
+        problem, np.arange(24).reshape(6, 4), perturbation=2.0, privacy_epsilon=1.0, privacy_delta=1e-4
+    )
     assert groups.thetas.shape == (6, 4)
 
 
@@ -193,7 +197,7 @@ def test_newton_removal_is_exact_for_ridge_regression():
     exact, slope = solve_weighted(instance.problem, jnp.asarray(weights), jnp.zeros(3), tilt)
     assert float(slope) < 1e-10
     np.testing.assert_allclose(found.thetas[-1], exact, rtol=1e-9)
-    unhidden = np.linalg.solve(instance.hessian() , instance.drive())
+    unhidden = np.linalg.solve(instance.hessian(), instance.drive())
     assert np.linalg.norm(found.trained - unhidden) > 1e-4
 
 
@@ -214,5 +218,3 @@ def test_certified_removal_refuses_what_it_cannot_certify(problem, requests, opt
         certified_removal(
             problem(), requests, **{"perturbation": 1.0, "privacy_epsilon": 1.0, "privacy_delta": 1e-4, **options}
         )
-
-

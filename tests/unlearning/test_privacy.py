@@ -157,7 +157,10 @@ def test_the_langevin_bound_is_exact_where_only_the_mean_moves():
 def test_constants_bound_what_brute_force_finds(case):
     problem = {"linear": random_ols(ridge=0.3).problem, "logistic": logistic(), "softmax": softmax()}[case]
     radius = 2.0
-    whole, single = estimate_constants(problem, radius=radius), estimate_constants(problem, radius=radius, per_point=True)
+    whole, single = (
+        estimate_constants(problem, radius=radius),
+        estimate_constants(problem, radius=radius, per_point=True),
+    )
     assert whole.guaranteed
     assert single.smoothness >= whole.smoothness
     assert single.strong_convexity <= whole.strong_convexity + 1e-15

@@ -54,7 +54,12 @@ def test_runs_are_those_of_a_plain_loop(batch_size, radius):
     instance = random_ols(ridge=0.2, delete=(2, 5))
     problem, theta0, step = instance.problem, 0.3 * instance.theta0, 0.02
     batches = None if batch_size is None else mini_batches(7, problem.n, 12, batch_size)
-    options = {"method": "descent" if batch_size is None else "sgd", "batch_size": batch_size, "radius": radius, "key": 7}
+    options = {
+        "method": "descent" if batch_size is None else "sgd",
+        "batch_size": batch_size,
+        "radius": radius,
+        "key": 7,
+    }
     rewound = rewind_to_delete(problem, theta0, step=step, train_steps=12, rewind_steps=5, **options)
     expected = loop(problem, theta0, [1] * 7 + [0] * 5, step, batches, radius)
     np.testing.assert_allclose(rewound.theta, expected, rtol=1e-12)
@@ -83,7 +88,10 @@ def test_the_algorithms_are_their_schedules():
 
 
 def test_rewinding_everything_is_retraining_to_the_last_bit():
-    for problem, theta0 in ((random_ols().problem, random_ols().theta0), (teacher_student(), teacher_student().initial(1))):
+    for problem, theta0 in (
+        (random_ols().problem, random_ols().theta0),
+        (teacher_student(), teacher_student().initial(1)),
+    ):
         rewound = rewind_to_delete(problem, theta0, step=0.01, train_steps=15, rewind_steps=15)
         never = simulate(problem, Constant(0.0), theta0, t1=0.15, method="descent", step=0.01).theta1
         np.testing.assert_allclose(rewound.theta, never, rtol=1e-13, atol=1e-14)
@@ -358,7 +366,13 @@ def test_going_back_too_far_is_reported_or_refused():
     assert not far.reliable
     assert "NOT reliable" in str(far)
     late = rewind_to_delete(
-        logistic(), np.zeros(3), step=0.1, train_steps=4000, rewind_steps=3000, trained=optimum(logistic()).theta, **BUDGET
+        logistic(),
+        np.zeros(3),
+        step=0.1,
+        train_steps=4000,
+        rewind_steps=3000,
+        trained=optimum(logistic()).theta,
+        **BUDGET,
     )
     assert not late.guarantee.holds
     assert "going backwards" in str(late.guarantee)
@@ -373,7 +387,10 @@ def test_the_error_of_going_back_is_part_of_the_bound():
     theta0, step, train = np.zeros(3), 0.03, 60
     retrained = rewind_to_delete(problem, theta0, step=step, train_steps=train, rewind_steps=train)
     rounded = np.asarray(retrained.trained).astype(np.float32)
-    assert rewind(problem, rounded, step=step, steps=5).error > 1e6 * rewind(problem, retrained.trained, step=step, steps=5).error
+    assert (
+        rewind(problem, rounded, step=step, steps=5).error
+        > 1e6 * rewind(problem, retrained.trained, step=step, steps=5).error
+    )
     options = {"step": step, "train_steps": train, **BUDGET}
     for trained in (rounded, rounded.astype(float)):
         everything = rewind_to_delete(problem, theta0, rewind_steps=train, trained=trained, **options)
@@ -400,7 +417,9 @@ def test_deletions_in_sequence_are_single_deletions_strung_together():
         np.testing.assert_allclose(found.thetas[request], theta, rtol=1e-11)
         exact = optimum(problem.deleting(points[: request + 1]), 0.0).theta
         assert np.linalg.norm(theta - exact) <= found.bounds[request]
-    back = delete_in_sequence(problem, theta0, points, step=step, train_steps=9, steps=4, algorithm="rewind", radius=5.0)
+    back = delete_in_sequence(
+        problem, theta0, points, step=step, train_steps=9, steps=4, algorithm="rewind", radius=5.0
+    )
     for request in range(3):
         expected = loop(problem.deleting(points[: request + 1]), theta0, [1] * 5 + [0] * 4, step)
         np.testing.assert_allclose(back.thetas[request], expected, rtol=1e-11)
@@ -456,6 +475,8 @@ def test_coupled_descent_refuses_what_does_not_fit():
     with pytest.raises(RequestError, match="points must lie"):
         coupled_descent(problem, theta0[None], np.array([[5]]), np.ones((1, 3)), step=0.1)
     with pytest.raises(RequestError, match="batches"):
-        coupled_descent(problem, theta0[None], np.array([[0]]), np.ones((1, 3)), step=0.1, batches=mini_batches(0, 2, 4, 1)[None])
+        coupled_descent(
+            problem, theta0[None], np.array([[0]]), np.ones((1, 3)), step=0.1, batches=mini_batches(0, 2, 4, 1)[None]
+        )
     with pytest.raises(RequestError, match="exclude the start"):
         coupled_descent(problem, theta0[None] + 2.0, np.array([[0]]), np.ones((1, 3)), step=0.1, radius=1.0)

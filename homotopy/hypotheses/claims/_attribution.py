@@ -63,7 +63,9 @@ def _h20(scale: Scale, progress: Any, *, values: Any = shapley_values) -> Findin
             utility = RefitUtility(problem, test)
             kept.append([float(np.mean(utility(_best(score)))) for score in (first, second)])
             found.append([len(set(np.argsort(score)[:_FLIPPED]) & set(turned)) / _FLIPPED for score in (first, second)])
-            told.append({"seed": seed, "test loss of the points kept by Shapley": -kept[-1][0], "by influence": -kept[-1][1]})
+            told.append(
+                {"seed": seed, "test loss of the points kept by Shapley": -kept[-1][0], "by influence": -kept[-1][1]}
+            )
             advance(1)
     score, hits = np.array(kept), np.array(found)
     better = score[:, 0] - score[:, 1]
@@ -105,11 +107,13 @@ H20 = Hypothesis(
     Rule(
         "holds if on more than half of the data sets (95 % confidence) the 5 to 11 points with the highest Shapley values give "
         "a lower test loss than those with the highest influence; fails if on less than half; depends otherwise",
-        lambda evidence: "holds"
-        if evidence["data sets where the points that Shapley keeps give the lower test loss"]["low"] > 0.5
-        else "fails"
-        if evidence["data sets where the points that Shapley keeps give the lower test loss"]["high"] < 0.5
-        else "depends",
+        lambda evidence: (
+            "holds"
+            if evidence["data sets where the points that Shapley keeps give the lower test loss"]["low"] > 0.5
+            else "fails"
+            if evidence["data sets where the points that Shapley keeps give the lower test loss"]["high"] < 0.5
+            else "depends"
+        ),
     ),
     "exact Shapley values (all 2¹⁴ subsets, refitted) and influence, both on 100 query points; models retrained on the best "
     "points, loss on 1000 others",
@@ -271,7 +275,9 @@ def _h22(scale: Scale, progress: Any, *, phases: Any = _PHASES) -> Finding:
                 agreements[kind].append([rank_correlation(np.abs(row), np.abs(values[-1])) for row in values[:-1]])
                 if kind == "networks":
                     turned.append(np.mean(np.sign(values[1]) != np.sign(values[-1])))
-                    told.append({"seed": seed, "rank correlation of importance at 0.1 T with the end": agreements[kind][-1][1]})
+                    told.append(
+                        {"seed": seed, "rank correlation of importance at 0.1 T with the end": agreements[kind][-1][1]}
+                    )
                 advance(1)
     rows = {kind: np.array(values) for kind, values in agreements.items()}
     evidence = {

@@ -180,7 +180,9 @@ def _h08(scale: Scale, progress: Any, *, formula: Any = limit) -> Finding:
         "largest error of the limit formula (relative)": float(np.concatenate(errors).max()),
         "H singular: instances with one limit for both starts": share(one[singular]),
         "H ≻ 0: instances with one limit for both starts": share(one[~singular]),
-        "an independent matrix exponential at t = 40/λ differs by at most": float(np.concatenate(late).max(initial=0.0)),
+        "an independent matrix exponential at t = 40/λ differs by at most": float(
+            np.concatenate(late).max(initial=0.0)
+        ),
         "instances": int(one.size),
     }
     slip = Slip(
@@ -281,13 +283,22 @@ def _h09(scale: Scale, progress: Any, *, row_scale: Any = as_in_the_notes) -> Fi
         "largest error of 0.11 as written at ε = 0 and 1": float(error[~between].max(initial=0.0)),
         "instances": int(error.size),
     }
-    slip = Slip("0.11: X_ε, y_ε", "x_j and y_j scaled by ε", "x_j and y_j scaled by √ε", float(error.max()), float(correct.max()))
+    slip = Slip(
+        "0.11: X_ε, y_ε",
+        "x_j and y_j scaled by ε",
+        "x_j and y_j scaled by √ε",
+        float(error.max()),
+        float(correct.max()),
+    )
 
     def draw(ax: Any) -> None:
         for k, epsilon in enumerate(np.unique(epsilons)):
             here = epsilons == epsilon
             spread = np.random.default_rng(k).uniform(-0.03, 0.03, int(here.sum()))
-            for values, color, name in ((error, "#D55E00", "scaled by ε (notes)"), (correct, "#0072B2", "scaled by √ε")):
+            for values, color, name in (
+                (error, "#D55E00", "scaled by ε (notes)"),
+                (correct, "#0072B2", "scaled by √ε"),
+            ):
                 ax.semilogy(epsilon + spread, np.maximum(values[here], 1e-16), ".", ms=3, alpha=0.5, color=color,
                             label=name if k == 0 else None)  # fmt: skip
         ax.set(xlabel="ε", ylabel="relative error of θ(t, ε)")

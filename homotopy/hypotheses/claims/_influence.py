@@ -203,7 +203,9 @@ def _h04_rule(evidence: Any) -> Any:
     if evidence["largest relative error for least squares"] > EXACT:
         return "fails"
     closes = evidence["instances where every larger ρ closes the gap further"]["share"] >= 0.99
-    return "holds" if closes and evidence["gap between the two estimates at ρ = 100 λ_max"]["median"] < 0.01 else "depends"
+    return (
+        "holds" if closes and evidence["gap between the two estimates at ρ = 100 λ_max"]["median"] < 0.01 else "depends"
+    )
 
 
 H04 = Hypothesis(
@@ -418,11 +420,13 @@ H18 = Hypothesis(
     Rule(
         "holds if θ̇ʲ equals column j to 1e-07 and a central difference of θ(ε) to 1e-05, and the columns sum to ρH⁻¹θ* to "
         "1e-07; fails otherwise",
-        lambda evidence: "holds"
-        if evidence["largest ‖θ̇ʲ − column j of Jθ‖ / ‖column‖"] <= EXACT
-        and evidence["largest |Σ columns − ρH⁻¹θ*| / largest entry"] <= EXACT
-        and evidence["largest error against a finite difference of θ(ε)"] <= 1e-5
-        else "fails",
+        lambda evidence: (
+            "holds"
+            if evidence["largest ‖θ̇ʲ − column j of Jθ‖ / ‖column‖"] <= EXACT
+            and evidence["largest |Σ columns − ρH⁻¹θ*| / largest entry"] <= EXACT
+            and evidence["largest error against a finite difference of θ(ε)"] <= 1e-5
+            else "fails"
+        ),
     ),
     "θ̇ʲ by the influence function, the Jacobian by one factorisation, and central differences of θ(ε)",
     _FAMILY + "; one point and one pair of each 3-neuron network",

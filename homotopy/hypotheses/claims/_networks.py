@@ -196,7 +196,6 @@ def _families(scale: Scale) -> dict[str, tuple[Problem, list[int], list[int], fl
     return found
 
 
-
 def _h03(scale: Scale, progress: Any, *, last: int = 3) -> Finding:
     """`last` is the number of gaps that are said to dominate (3)."""
     evidence: dict[str, Any] = {}
@@ -243,7 +242,9 @@ def _h03(scale: Scale, progress: Any, *, last: int = 3) -> Finding:
 
 
 def _h03_rule(evidence: Any) -> Any:
-    shares = [value for name, value in evidence.items() if name.endswith("share of the first three gaps") and value["of"]]
+    shares = [
+        value for name, value in evidence.items() if name.endswith("share of the first three gaps") and value["of"]
+    ]
     if not shares:
         raise WorkError("no run converged; nothing can be said about the gaps")
     if all(value["low"] > 0.5 for value in shares):
@@ -292,7 +293,9 @@ def _h06(scale: Scale, progress: Any, *, distances: Any = None) -> Finding:
                 away.append(bend if distance is None else distance[point])
                 bent.append(bend)
                 owner.append(seed)
-                told.append({"seed": seed, "deleted": point, "distance from target": away[-1], "deviation / chord": bend})
+                told.append(
+                    {"seed": seed, "deleted": point, "distance from target": away[-1], "deviation / chord": bend}
+                )
     evidence: dict[str, Any] = {
         "rank correlation of distance and bend": correlation(away, bent, owner, scale.seed),
         "largest deviation from the chord / chord": median(bent),
@@ -306,8 +309,12 @@ def _h06(scale: Scale, progress: Any, *, distances: Any = None) -> Finding:
     def draw(ax: Any) -> None:
         ax.loglog(np.maximum(away, 1e-4), np.maximum(bent, 1e-6), ".", ms=4, alpha=0.6, color="#0072B2")
         found = evidence["rank correlation of distance and bend"]
-        ax.set(xlabel="distance of the deleted point from the target function", ylabel="largest deviation of θ(ε) / chord")
-        ax.set_title(f"Spearman {found['correlation']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})", fontsize=9.5)
+        ax.set(
+            xlabel="distance of the deleted point from the target function", ylabel="largest deviation of θ(ε) / chord"
+        )
+        ax.set_title(
+            f"Spearman {found['correlation']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})", fontsize=9.5
+        )
 
     worst = None
     if bent:

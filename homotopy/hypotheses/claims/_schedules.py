@@ -90,10 +90,15 @@ def _h12(scale: Scale, progress: Any, *, table: Table = searched) -> Finding:
 
     def draw(ax: Any) -> None:
         value = np.where(reached, np.nan, np.maximum(gain, 1.0))
-        for color, mask, label in (("#0072B2", found.certified, "certified"), ("#8A8A8A", ~found.certified, "not certified")):
+        for color, mask, label in (
+            ("#0072B2", found.certified, "certified"),
+            ("#8A8A8A", ~found.certified, "not certified"),
+        ):
             ax.loglog(found["leverage"][mask], value[mask] - 1 + 1e-7, ".", ms=4, alpha=0.6, color=color, label=label)
         ax.set(xlabel="leverage P of the deleted point", ylabel="gain E(1_[0,s])/E* − 1")
-        ax.set_title(f"1_[0,s] loses on {loses.sum()} of {found.rows}; E* = 0 on {reached.sum()} (not drawn)", fontsize=9.5)
+        ax.set_title(
+            f"1_[0,s] loses on {loses.sum()} of {found.rows}; E* = 0 on {reached.sum()} (not drawn)", fontsize=9.5
+        )
         ax.legend(fontsize=8)
 
     told = _extreme(
@@ -130,14 +135,18 @@ def _h13(scale: Scale, progress: Any, *, table: Table = searched) -> Finding:
     matters = _ratio(found["baseline"], found["step"], found) > 1.1  # a step other than 1_[0,s] is worth it
     below = decay < found["lower"] * (1.0 - _DECAY)
     ratio = _ratio(decay, found["step"], found)
-    most = np.argsort(-np.where(found.reached, 0.0, _ratio(found["baseline"], found["step"], found)))[: max(found.rows // 20, 1)]
+    most = np.argsort(-np.where(found.reached, 0.0, _ratio(found["baseline"], found["step"], found)))[
+        : max(found.rows // 20, 1)
+    ]
     evidence = {
         "instances where no linear or polynomial decay beats the best step": share(~decays_win),
         "the same where some step gains 10 % on 1_[0,s]": share(~decays_win[matters]),
         "E(best decay) / E(best step) − 1": median(ratio[~found.reached] - 1.0),
         "a decay wins among the 5 % of the instances where a step gains most": share(decays_win[most]),
         "instances where the best step beats every decay": share(steps_win),
-        "instances where a linear decay alone beats the best step": share(_lower(found["linear"], found["step"], found, _DECAY)),
+        "instances where a linear decay alone beats the best step": share(
+            _lower(found["linear"], found["step"], found, _DECAY)
+        ),
         "decays below the certified bound of all ε(t)": int(below.sum()),
         "a decay wins, by part of the family": _by(found, decays_win),
     }
@@ -202,8 +211,12 @@ def _h14(scale: Scale, progress: Any, *, table: Table = searched) -> Finding:
         "s = 0: instances where a well chosen step beats leaving out": share(beats[zero]),
         "s = 0: instances where every ε > 0 is proven no better than leaving out": share(hurts[zero]),
         "late switch at least twice as bad": share(late[counted] >= 2.0),
-        "E(leaving out) / E(best step) where the step wins": median(_ratio(found["baseline"], found["step"], found)[beats]),
-        "every ε > 0 hurts, by part of the family (all s)": _by(found, ~_lower(found["energy"], found["baseline"], found)),
+        "E(leaving out) / E(best step) where the step wins": median(
+            _ratio(found["baseline"], found["step"], found)[beats]
+        ),
+        "every ε > 0 hurts, by part of the family (all s)": _by(
+            found, ~_lower(found["energy"], found["baseline"], found)
+        ),
     }
 
     def draw(ax: Any) -> None:
@@ -211,7 +224,9 @@ def _h14(scale: Scale, progress: Any, *, table: Table = searched) -> Finding:
         cost = _ratio(found["late"], found["baseline"], found)[zero]
         ax.loglog(np.clip(gain, 1, 1e6), np.clip(cost, 1e-6, 1e6), ".", color="#0072B2", ms=4, alpha=0.6)
         ax.axhline(1, color="#8A8A8A", lw=0.8)
-        ax.set(xlabel="E(leaving out) / E(best step)   (1: every step hurts)", ylabel="E(switch at 0.8 T) / E(leaving out)")
+        ax.set(
+            xlabel="E(leaving out) / E(best step)   (1: every step hurts)", ylabel="E(switch at 0.8 T) / E(leaving out)"
+        )
         ax.set_title(f"s = 0: a step wins on {beats.sum()} of {zero.sum()}", fontsize=9.5)
 
     told = _extreme(found, np.where(counted & (late < 1e6), late, -np.inf), "Switching late costs most", E_late=found["late"],
@@ -308,7 +323,9 @@ H15 = Hypothesis(
     Rule(
         "fails if on at least one instance an admissible ε(t) has E lower than every single step's by more than 1e-06 "
         "(relative); holds otherwise",
-        lambda evidence: "fails" if evidence["instances where another ε(t) beats every single step"]["count"] else "holds",
+        lambda evidence: (
+            "fails" if evidence["instances where another ε(t) beats every single step"]["count"] else "holds"
+        ),
     ),
     "the best bang-bang ε(t), certified where possible, against the best step 1_[0,τ]; piecewise-constant searches on networks",
     _FAMILY + "; 3-neuron networks on 12 points",
@@ -405,13 +422,15 @@ H16 = Hypothesis(
     Rule(
         "holds if greedy is optimal (E within 1 %) on at least 99 % of the instances and keeps ε = 0 on as many; fails if on "
         "at least one instance greedy is not optimal and on at least one it uses ε > 0; depends otherwise",
-        lambda evidence: "holds"
-        if evidence["instances where greedy is optimal (to 1 %)"]["share"] >= 0.99
-        and evidence["instances where greedy keeps ε = 0 throughout"]["share"] >= 0.99
-        else "fails"
-        if evidence["instances where greedy is optimal (to 1 %)"]["share"] < 1
-        and evidence["instances where greedy keeps ε = 0 throughout"]["share"] < 1
-        else "depends",
+        lambda evidence: (
+            "holds"
+            if evidence["instances where greedy is optimal (to 1 %)"]["share"] >= 0.99
+            and evidence["instances where greedy keeps ε = 0 throughout"]["share"] >= 0.99
+            else "fails"
+            if evidence["instances where greedy is optimal (to 1 %)"]["share"] < 1
+            and evidence["instances where greedy keeps ε = 0 throughout"]["share"] < 1
+            else "depends"
+        ),
     ),
     "greedy decided 4000 times on [s, T] (sliding is the mean of its decisions), against the certified optimum",
     _FAMILY,

@@ -55,7 +55,9 @@ class Orthonormal(NamedTuple):
 
     def best(self) -> tuple[float, float]:
         """(τ*, E(τ*)) of the exact search over every stationary point in [s, T]."""
-        found = search(self.problem, self.theta0, s=self.s, t1=self.t1, family="step", certify="none", target=self.target)
+        found = search(
+            self.problem, self.theta0, s=self.s, t1=self.t1, family="step", certify="none", target=self.target
+        )
         tau = min(found.stationary, key=lambda pair: pair[1])[0]
         return float(tau), found.energy
 
@@ -293,9 +295,11 @@ H11 = Hypothesis(
     Rule(
         "holds if on every instance with X = I the condition (for some τ in (s, T]) says whether the exact search finds τ* > s; "
         "fails otherwise",
-        lambda evidence: "fails"
-        if evidence["instances where the condition and the best step disagree (X = I)"]["count"]
-        else "holds",
+        lambda evidence: (
+            "fails"
+            if evidence["instances where the condition and the best step disagree (X = I)"]["count"]
+            else "holds"
+        ),
     ),
     "τ* by the exact search, X = I as in the notes' example; the corrected lemma on XᵀX = I",
     "X = I in d = 2, 5, 20 with ‖y‖² spread over (0, 3); random X with XᵀX = I",

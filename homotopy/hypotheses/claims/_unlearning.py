@@ -63,7 +63,13 @@ def _h19(scale: Scale, progress: Any, *, rewind: Any = _rewound) -> Finding:
                     curves[kind].append(left)
                     needed[kind].append(_enough(left))
                     limits[kind].append(gap)
-                    one = {"seed": seed, "kind": kind, "deleted": point, "D2D ends off by": gap, "K/T": needed[kind][-1]}
+                    one = {
+                        "seed": seed,
+                        "kind": kind,
+                        "deleted": point,
+                        "D2D ends off by": gap,
+                        "K/T": needed[kind][-1],
+                    }
                     told.append(one)
                 advance(1)
     evidence = {
@@ -223,11 +229,13 @@ H23 = Hypothesis(
     Rule(
         "holds if on more than half of the data sets (95 % confidence) the soft weights add less test loss than deleting "
         "points that take no more of the fairness gap; fails if on less than half; depends otherwise",
-        lambda evidence: "holds"
-        if evidence["data sets where soft weights cost less test loss than deletion"]["low"] > 0.5
-        else "fails"
-        if evidence["data sets where soft weights cost less test loss than deletion"]["high"] < 0.5
-        else "depends",
+        lambda evidence: (
+            "holds"
+            if evidence["data sets where soft weights cost less test loss than deletion"]["low"] > 0.5
+            else "fails"
+            if evidence["data sets where soft weights cost less test loss than deletion"]["high"] < 0.5
+            else "depends"
+        ),
     ),
     "the smallest weights that take half of the demographic-parity gap, and as many deletions as take no more of it; the model "
     "trained again with either, test loss on 1000 new points",
