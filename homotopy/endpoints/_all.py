@@ -17,8 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from .._errors import RequestError, WorkError
 from ..problem import Problem
-from ._curvature import Curvature, definite_matrix
-from ._endpoint import NEARNESS, STATIONARITY, Endpoint, is_concrete, require_dense
+from ._endpoint import NEARNESS, STATIONARITY, Endpoint, Outcome, is_concrete, require_dense
 from ._newton import minimise
 from ._objectives import WeightedRisk
 from ._optimum import is_convex, leave_one_out, trained
@@ -79,7 +78,7 @@ def leave_one_out_proof(
 
 def _convex(problem: Problem, theta: Any) -> Endpoint:
     theta = trained(problem, theta)
-    matrix = definite_matrix(Curvature(problem, theta), "leave_one_out_all")
+    matrix = problem.hessian(theta)
     if is_classification(problem) and float(problem.ridge) == 0:
         labels, counts = np.unique(np.asarray(problem.data.y), return_counts=True)
         if counts.min() < 2:
@@ -155,7 +154,20 @@ def _chord(problem: Problem, theta: Array, matrix: Array, rows: Int[Array, " m"]
         smallest = lowest * jnp.maximum(1.0 - jnp.trace(product), 0.0)
         good = (norm <= STATIONARITY * (1.0 + initial)) & (error <= NEARNESS * (1.0 + jnp.linalg.norm(end)))
         value = problem.weighted_risk(end, weights)
-        return Endpoint(end, norm, steps, smallest, good, value, error, initial, "all leave-one-out")
+        return Endpoint(
+            theta=end,
+            gradient_norm=norm,
+            iterations=steps,
+            smallest_eigenvalue=smallest,
+            outcome=jnp.where(good, int(Outcome.CONVERGED), int(Outcome.NOT_STATIONARY)),
+            value=value,
+            error=error,
+            start_gradient_norm=initial,
+            residual=norm / (1.0 + initial),
+            prediction_error=jnp.zeros(()),
+            condition=jnp.ones(()),
+            kind="all leave-one-out",
+        )
 
     return jax.lax.map(one, rows, batch_size=_BATCH) if rows.shape[0] > _BATCH else jax.vmap(one)(rows)
 
@@ -196,10 +208,18 @@ def _continued(problem: Problem, theta: Array) -> Endpoint:
     end, norm, smallest = found.thetas[-1], found.gradient_norms[-1], found.smallest_eigenvalues[-1]
     reached = jnp.isfinite(norm)
     finite = jnp.where(reached, end, theta)
+    good = reached & (norm <= STATIONARITY * (1.0 + initial)) & (smallest >= 0)
     return Endpoint(
-        end, norm, found.steps[-1], smallest,
-        reached & (norm <= STATIONARITY * (1.0 + initial)) & (smallest >= 0),
-        jnp.where(reached, problem.risk(finite, 0.0), jnp.inf),
-        jnp.where(reached, norm / jnp.abs(jnp.where(smallest == 0, 1.0, smallest)), jnp.inf),
-        initial, "continued leave-one-out",
-    )  # fmt: skip
+        theta=end,
+        gradient_norm=norm,
+        iterations=found.steps[-1],
+        smallest_eigenvalue=smallest,
+        outcome=jnp.where(good, int(Outcome.CONVERGED), int(Outcome.FOLD)),
+        value=jnp.where(reached, problem.risk(finite, 0.0), jnp.inf),
+        error=jnp.where(reached, norm / jnp.abs(jnp.where(smallest == 0, 1.0, smallest)), jnp.inf),
+        start_gradient_norm=initial,
+        residual=norm / (1.0 + initial),
+        prediction_error=jnp.zeros(()),
+        condition=jnp.ones(()),
+        kind="continued leave-one-out",
+    )

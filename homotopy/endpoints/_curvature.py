@@ -4,17 +4,19 @@ Notation: B = ∇²R_ε(θ) ("exact") or the Gauss–Newton G_ε(θ) ("gauss-new
 Scale: B + nλI, sum convention, which is n times the papers' B/n + λI; so `damping` means the same number everywhere.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from .._errors import RequestError, WorkError
 from ..problem import Problem
 from ._endpoint import as_damping, is_concrete
+from ._frame import frame, spectrum
+from ._objectives import WeightedRisk
 from ._progress import tick
 
 Kind = Literal["exact", "gauss-newton"]
@@ -89,32 +91,76 @@ class Curvature(eqx.Module):
         return build(self.theta, self.epsilon) + self.shift * jnp.eye(self.theta.shape[0])
 
 
+class Factor(NamedTuple):
+    """B + nλI = D⁻¹V Λ VᵀD⁻¹, in the frame of the columns where the model is linear in θ (D = 1 for a network)."""
+
+    scale: Float[Array, " dim"]
+    rates: Float[Array, " dim"]
+    vectors: Float[Array, "dim dim"]
+    flat: Bool[Array, " dim"]
+    matrix: Float[Array, "dim dim"]
+
+    def half(self, v: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        """Λ^{−½}VᵀDv, so that vᵀ(B + nλI)⁻¹u = half(v)·half(u)."""
+        roots = jnp.where(self.flat, jnp.inf, jnp.sqrt(jnp.where(self.flat, 1.0, self.rates)))
+        return (self.vectors.T @ (self.scale * v)) / roots
+
+    def solve(self, v: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        """(B + nλI)⁻¹v, refined once where that helps: the residual then is that of the product, not of the factors."""
+        x = self._solve(self.scale * v)
+        # With equilibrated columns V and Λ are as good as QR makes them, which a product with AᵀA would only spoil.
+        refined = x + self._solve(self.scale * v - self.matrix @ x)
+        own = jnp.all(self.scale == 1.0)
+        return self.scale * jnp.where(own, refined, x)
+
+    def residual(self, x: Float[Array, " dim"], v: Float[Array, " dim"]) -> Float[Array, ""]:
+        """‖(B + nλI)x − v‖/‖v‖ in the frame."""
+        wanted = self.scale * v
+        size = jnp.linalg.norm(wanted)
+        return jnp.linalg.norm(self.matrix @ (x / self.scale) - wanted) / jnp.where(size > 0, size, 1.0)
+
+    def _solve(self, v: Array) -> Array:
+        rates = jnp.where(self.flat, jnp.inf, self.rates)
+        return self.vectors @ ((self.vectors.T @ v) / rates)
+
+
 @eqx.filter_jit
-def dense(curvature: Curvature) -> tuple[Float[Array, "dim dim"], Float[Array, " dim"]]:
-    """The matrix and its eigenvalues from small to large."""
+def factor(curvature: Curvature) -> Factor:
+    """The matrix in its eigenvectors: by a QR of its rows where the model is linear in θ, else of the dense matrix."""
+    problem = curvature.problem
+    if problem.model.linear:
+        objective = WeightedRisk(problem, curvature.epsilon, curvature.shift)
+        here = frame(objective, problem.dim)
+        found = spectrum(objective, here, curvature.theta / here.scale)
+        matrix = (found.vectors * found.rates[None]) @ found.vectors.T
+        return Factor(here.scale, found.rates, found.vectors, found.flat, matrix)
     matrix = curvature.matrix()
-    return matrix, jnp.linalg.eigvalsh(matrix)
+    rates, vectors = jnp.linalg.eigh(matrix)
+    floor = 10 * rates.shape[0] * jnp.finfo(float).eps * jnp.max(jnp.abs(rates))
+    return Factor(jnp.ones_like(rates), rates, vectors, jnp.abs(rates) <= floor, matrix)
 
 
-def definite_matrix(curvature: Curvature, what: str = "influence") -> Float[Array, "dim dim"]:
-    """B + nλI; `WorkError` naming its smallest eigenvalue, and what to try, unless that is positive beyond rounding."""
-    matrix, eigenvalues = dense(curvature)
-    if is_concrete(eigenvalues):
-        values = np.asarray(eigenvalues)
-        floor = 10 * len(values) * np.finfo(float).eps * float(np.abs(values).max())
-        if not float(values[0]) > floor:
-            raise WorkError(_advice(curvature, float(values[0]), floor, what))
-    return matrix
+def definite(curvature: Curvature, what: str = "influence") -> Factor:
+    """B + nλI factored; `WorkError` with its smallest eigenvalue, and what to try, unless it is positive definite."""
+    found = factor(curvature)
+    if is_concrete(found.rates) and (bool(found.flat.any()) or not float(found.rates[0]) > 0):
+        raise WorkError(_advice(curvature, found, what))
+    return found
 
 
-def _advice(curvature: Curvature, smallest: float, floor: float, what: str) -> str:
+def _advice(curvature: Curvature, found: Factor, what: str) -> str:
     name = "Hessian" if curvature.kind == "exact" else "Gauss–Newton matrix"
-    state = "indefinite" if smallest < -floor else "singular"
+    smallest, flat = float(found.rates[0]), np.asarray(found.flat)
+    state = "indefinite" if smallest < 0 and not flat[0] else "singular"
+    if not np.isfinite(smallest):
+        return f"{what} needs a definite {name}, but its entries are not finite; rescale the data"
     weights = np.asarray(curvature.problem.weights(curvature.epsilon))
     kept, dim = int((weights > 0).sum()), curvature.theta.shape[0]
     because = f" ({kept} points are left for {dim} parameters)" if kept < dim and state == "singular" else ""
+    if curvature.problem.model.linear and state == "singular":
+        because = f", rank {dim - int(flat.sum())} of {dim} with all columns of equal size{because}"
     options = "ridge= on the problem, or damping= > 0"
     if state == "indefinite":
         options = "hessian='gauss-newton' with damping= > 0, a damping= above −λ_min/n, solver='gmres', or train on"
-    found = f"it is {state}: smallest eigenvalue {smallest:.2e}{because}"
-    return f"{what} needs a definite {name}, but {found}; try {options}"
+    found_state = f"it is {state}: smallest eigenvalue {smallest:.2e}{because}"
+    return f"{what} needs a definite {name}, but {found_state}; try {options}"

@@ -182,8 +182,7 @@ def _retrained(problem: Problem, start: Array, time: float | None, *, warm: bool
 
 @eqx.filter_jit
 def _assess(problem: Problem, start: Array, theta: Array) -> Endpoint:
-    initial = jnp.linalg.norm(problem.gradient(start, 0.0))
-    return assess(WeightedRisk(problem, jnp.zeros(())), theta, initial, 0, "retrained for a time")
+    return assess(WeightedRisk(problem, jnp.zeros(())), theta, start, 0, "retrained for a time")
 
 
 @eqx.filter_jit

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..problem import Problem
-from ._curvature import Curvature, definite_matrix
+from ._curvature import Curvature, definite, factor
 from ._endpoint import as_epsilon
 from ._optimum import trained
 from ._path import path
@@ -36,22 +36,22 @@ class ThetaDotChange(eqx.Module):
 
 def theta_dot(problem: Problem, theta: Array, epsilon: Array) -> tuple[Array, Array]:
     """θ̇ and θ̈ at a stationary θ of R_ε, by one factorisation; for tracing."""
-    factor = jax.scipy.linalg.lu_factor(problem.hessian(theta, epsilon))
-    first = -jax.scipy.linalg.lu_solve(factor, problem.deleted_gradient(theta))
+    found = factor(Curvature(problem, theta, epsilon))
+    first = -found.solve(problem.deleted_gradient(theta))
 
     def bent(theta):
         return problem.hvp(theta, first, epsilon)
 
     third = jax.jvp(bent, (theta,), (first,))[1]
     own = jax.jvp(problem.deleted_gradient, (theta,), (first,))[1]
-    return first, -jax.scipy.linalg.lu_solve(factor, third + 2.0 * own)
+    return first, -found.solve(third + 2.0 * own)
 
 
 def theta_ddot(problem: Problem, *, epsilon: Any = 1.0, theta: Any = None) -> Float[Array, " dim"]:
     """θ̈(ε) at the optimum θ(ε), computed for linear and logistic regression when not given (one number ε)."""
     epsilon = as_epsilon(problem, epsilon)
     theta = trained(problem, theta, epsilon)
-    definite_matrix(Curvature(problem, theta, epsilon), "θ̈")
+    definite(Curvature(problem, theta, epsilon), "θ̈")
     return eqx.filter_jit(theta_dot)(problem, theta, epsilon)[1]
 
 

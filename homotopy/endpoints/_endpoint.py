@@ -4,11 +4,11 @@ Notation: θ `theta`, ‖∇‖ `gradient_norm` of its objective, H the Hessian 
 Stationarity is asked for relative to the start: ‖∇‖ ≤ 1e-9·(1 + ‖∇ at the start‖).
 """
 
+import enum
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
@@ -25,8 +25,48 @@ NEARNESS = 1e-5
 DENSE_LIMIT = 3000
 
 
+# The estimated error of the predictions, relative to √(2R) of predicting nothing: six digits are right.
+PREDICTIONS = 1e-6
+
+
 class NotStationaryWarning(UserWarning):
     """A derivative that is only meaningful at a stationary point was taken elsewhere."""
+
+
+class Outcome(enum.IntEnum):
+    """What became of an endpoint; everything but `CONVERGED` is a reason not to use it."""
+
+    CONVERGED = 0
+    NOT_FINITE = 1
+    NOT_STATIONARY = 2
+    FLAT = 3
+    SADDLE = 4
+    IMPRECISE = 5
+    UNSETTLED = 6
+    SEPARABLE = 7
+    MISSING_CLASS = 8
+    UNDETERMINED = 9
+    FOLD = 10
+
+    @property
+    def words(self) -> str:
+        """The outcome in words."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Outcome.CONVERGED: "converged",
+    Outcome.NOT_FINITE: "θ is not finite: the solver failed or diverged",
+    Outcome.NOT_STATIONARY: "the gradient is not small yet",
+    Outcome.FLAT: "a flat valley, or a minimum at infinity",
+    Outcome.SADDLE: "a saddle",
+    Outcome.IMPRECISE: "the columns are too nearly collinear for 64-bit floats",
+    Outcome.UNSETTLED: "the flow did not settle within its step limit",
+    Outcome.SEPARABLE: "the classes are separable: the risk has no minimiser (θ → ∞)",
+    Outcome.MISSING_CLASS: "a class is left without points: the risk has no minimiser (θ → ∞)",
+    Outcome.UNDETERMINED: "0/0: what is left does not determine θ (a point of leverage 1)",
+    Outcome.FOLD: "the branch of optima ends in a fold",
+}
 
 
 class Endpoint(eqx.Module):
@@ -35,19 +75,32 @@ class Endpoint(eqx.Module):
     `gradient_norm` is ‖∇‖ of the endpoint's own objective (sum convention, but the response functions: mean),
     `start_gradient_norm` the same at the start, `error` ‖H⁺∇‖, the Newton step that is left and so an estimate of the
     distance to the exact point, `smallest_eigenvalue` that of the Hessian (0: not isolated; negative: a saddle),
-    `value` the objective, `iterations` solver steps (0 for a closed form). `converged` holds if ‖∇‖ ≤ 1e-9·(1 + ‖∇ at
-    the start‖), `error` ≤ 1e-5·(1 + ‖θ‖), and it is no saddle. `kind` says what it is and how it was found.
+    `value` the objective, `iterations` solver steps (0 for a closed form); all these have the units of the data.
+
+    Three numbers have none, and are the proof: `residual`, ‖∇‖ relative to its size at the start, in columns of equal
+    size; `prediction_error`, what the predictions may still be off by, relative to √(2R) of predicting 0: the Newton
+    step that is left, and rounding; `condition`, of the equilibrated design (√ of the Hessian's, for a network).
+    `converged` holds if residual ≤ 1e-9, the Newton step ≤ 1e-5·(1 + ‖θ‖) in the same frame, prediction_error ≤ 1e-6,
+    and it is no saddle; `outcome` (an `Outcome`) says why not. `kind` says what it is and how it was found.
     """
 
     theta: Float[Array, "*batch dim"]
     gradient_norm: Float[Array, "*batch"]
     iterations: Int[Array, "*batch"]
     smallest_eigenvalue: Float[Array, "*batch"]
-    converged: Bool[Array, "*batch"]
+    outcome: Int[Array, "*batch"]
     value: Float[Array, "*batch"]
     error: Float[Array, "*batch"]
     start_gradient_norm: Float[Array, "*batch"]
+    residual: Float[Array, "*batch"]
+    prediction_error: Float[Array, "*batch"]
+    condition: Float[Array, "*batch"]
     kind: str = eqx.field(static=True)
+
+    @property
+    def converged(self) -> Bool[Array, "*batch"]:
+        """Whether everything that a proof needs holds."""
+        return self.outcome == int(Outcome.CONVERGED)
 
     @property
     def isolated(self) -> Bool[Array, "*batch"]:
@@ -56,15 +109,23 @@ class Endpoint(eqx.Module):
 
     def __str__(self) -> str:
         if self.theta.ndim > 1:
-            done = np.asarray(self.converged)
-            worst = float(np.max(np.asarray(self.gradient_norm)))
-            return f"{done.size} endpoints ({self.kind}): {done.sum()} converged, largest ‖∇‖ {worst:.1e}"
+            return f"{self.converged.size} endpoints ({self.kind}): {self._counts()}"
+        outcome = Outcome(int(self.outcome))
+        said = "converged" if outcome is Outcome.CONVERGED else f"NOT converged ({outcome.words})"
         return (
-            f"{self.kind}: {'converged' if self.converged else 'NOT converged'} in {int(self.iterations)} iterations, "
-            f"‖∇‖ = {float(self.gradient_norm):.1e}, λ_min = {float(self.smallest_eigenvalue):.3g}"
-            f"{'' if self.isolated else ' (not isolated)'}, "
-            f"estimated error {float(self.error):.1e}"
+            f"{self.kind}: {said} in {int(self.iterations)} iterations, "
+            f"predictions to {float(self.prediction_error):.1e}, residual {float(self.residual):.1e} (both relative), "
+            f"λ_min = {float(self.smallest_eigenvalue):.3g}{'' if self.isolated else ' (not isolated)'}, "
+            f"condition {float(self.condition):.1e}"
         )
+
+    def _counts(self) -> str:
+        codes, counts = np.unique(np.asarray(self.outcome), return_counts=True)
+        parts = [f"{count} {Outcome(int(code)).words}" for code, count in zip(codes, counts, strict=True)]
+        good = np.asarray(self.converged)
+        if good.any():
+            parts.append(f"predictions to {float(np.max(np.asarray(self.prediction_error)[good])):.1e}")
+        return ", ".join(parts)
 
 
 def is_concrete(value: Any) -> bool:
@@ -81,20 +142,18 @@ def checked(endpoint: Endpoint, throw: bool, advice: str = "") -> Endpoint:
 
 def reason(endpoint: Endpoint) -> str:
     """Why an endpoint counts as not converged, in one line with its numbers."""
-    norm, target = float(endpoint.gradient_norm), STATIONARITY * (1.0 + float(endpoint.start_gradient_norm))
-    smallest, error = float(endpoint.smallest_eigenvalue), float(endpoint.error)
-    if not np.isfinite(norm):
-        return "θ is not finite (the solver failed or diverged)"
-    if norm > target:
-        return f"‖∇‖ = {norm:.1e} > {target:.1e} after {int(endpoint.iterations)} iterations (λ_min = {smallest:.1e})"
-    if smallest < 0 and error <= NEARNESS * (1 + float(jnp.linalg.norm(endpoint.theta))):
-        return f"it is a saddle, λ_min = {smallest:.1e}"
-    if error <= NEARNESS * (1 + float(jnp.linalg.norm(endpoint.theta))):
-        return f"the flow did not settle within its step limit (‖∇‖ = {norm:.1e}, λ_min = {smallest:.1e})"
-    return (
-        f"‖∇‖ = {norm:.1e} but the Newton step left is {error:.1e} (λ_min = {smallest:.1e}): a flat valley or a "
-        "minimum at infinity"
-    )
+    outcome = Outcome(int(endpoint.outcome))
+    smallest, residual = float(endpoint.smallest_eigenvalue), float(endpoint.residual)
+    numbers = {
+        Outcome.NOT_STATIONARY: f"residual {residual:.1e} > {STATIONARITY:.0e} after {int(endpoint.iterations)} iterations",
+        Outcome.FLAT: f"residual {residual:.1e}, but the Newton step left is {float(endpoint.error):.1e}",
+        Outcome.SADDLE: f"λ_min = {smallest:.1e}",
+        Outcome.UNSETTLED: f"residual {residual:.1e}, λ_min = {smallest:.1e}",
+        Outcome.IMPRECISE: f"condition number {float(endpoint.condition):.1e} with all columns of equal size, so the "
+        f"predictions may be off by {float(endpoint.prediction_error):.1e}; drop a column, or centre it (for powers: "
+        "centre x first)",
+    }.get(outcome)
+    return outcome.words + (f" ({numbers})" if numbers else "")
 
 
 # Checks that the endpoints share ------------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._errors import RequestError
+from .._errors import RequestError, WorkError
 from ..problem import Problem
-from ._curvature import Curvature, definite_matrix
+from ._curvature import Curvature, Factor, definite
 from ._endpoint import Endpoint, NotStationaryWarning, is_concrete
 from ._inverse import AbstractInverse
 from ._newton import assess
@@ -29,6 +29,8 @@ from ._solvers import solve_rows
 
 # An influence function is the influence of θ's own gradient too: ‖∇R‖ must be small beside ‖∇ℓ_J‖.
 _STATIONARY_ENOUGH = 1e-3
+# 1 − h below this is rounding: the leverage is 1, and e/(1 − h) is 0/0.
+_NOTHING_LEFT = 1e-13
 
 
 class Influence(eqx.Module):
@@ -105,7 +107,7 @@ def newton_estimate(problem: Problem, *, theta: Any = None, damping: Any = 0.0) 
     here = slopes(problem, theta)
     warn_unless_stationary(curvature, here.full_norm, here.slope_norm)
     step = solve_rows(curvature, here.deleted_gradient[None], "cholesky", what="the Newton estimate").x[0]
-    return _assess(problem, theta - step, here.deleted_norm, "Newton estimate")
+    return _assess(problem, theta - step, theta, "Newton estimate")
 
 
 def corrected_influence(
@@ -124,29 +126,34 @@ def corrected_influence(
     """
     theta = trained(problem, theta)
     curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping)
-    matrix, here = definite_matrix(curvature), slopes(problem, theta)
+    found, here = definite(curvature), slopes(problem, theta)
     warn_unless_stationary(curvature, here.full_norm, here.slope_norm)
-    step, residual = _corrected(curvature, matrix)
+    step, residual, left = _corrected(curvature, found)
+    if is_concrete(left) and not bool((left > _NOTHING_LEFT).all()):
+        row = int(problem.delete[int(jnp.argmin(left))])
+        raise WorkError(
+            f"point {row} has leverage 1: what is left without it does not determine θ (0/0); give the problem a ridge, "
+            "or delete another point"
+        )
     return Influence(
         -step, theta + step, -(here.slope @ step), residual, jnp.zeros((), int), here.full_norm, theta, "full"
     )
 
 
 @eqx.filter_jit
-def _corrected(curvature: Curvature, matrix: Array) -> tuple[Array, Array]:
+def _corrected(curvature: Curvature, found: Factor) -> tuple[Array, Array, Array]:
     problem, theta = curvature.problem, curvature.theta
     points = problem.delete
-    factor = jax.scipy.linalg.cho_factor(matrix)
 
     def one(x, y):
         here = point(problem, theta, x, y)
-        pulled = jax.scipy.linalg.cho_solve(factor, here.jacobian.T)
-        residual = jnp.linalg.norm(matrix @ pulled - here.jacobian.T) / jnp.linalg.norm(here.jacobian)
-        kept = jnp.eye(outputs_per_point(problem)) - here.bend @ (here.jacobian @ pulled)
-        return pulled @ jnp.linalg.solve(kept, here.slope), residual
+        pulled = jax.vmap(found.solve)(here.jacobian)
+        residual = jnp.max(jax.vmap(found.residual)(pulled, here.jacobian))
+        kept = jnp.eye(outputs_per_point(problem)) - here.bend @ (here.jacobian @ pulled.T)
+        return jnp.linalg.solve(kept, here.slope) @ pulled, residual, jnp.linalg.svd(kept, compute_uv=False)[-1]
 
-    steps, residuals = jax.vmap(one)(problem.data.x[points], problem.data.y[points])
-    return jnp.sum(steps, axis=0), jnp.max(residuals)
+    steps, residuals, left = jax.vmap(one)(problem.data.x[points], problem.data.y[points])
+    return jnp.sum(steps, axis=0), jnp.max(residuals), left
 
 
 class Slopes(NamedTuple):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, Float, Int
 
-from ._curvature import Curvature
+from ._curvature import Curvature, Factor, factor
 from ._spectrum import lanczos, largest_eigenvalue, nystrom
 
 
@@ -40,15 +40,17 @@ class AbstractInverse(eqx.Module):
 
 
 class Cholesky(AbstractInverse):
-    """The dense matrix, factored once: O(dim³) and memory O(dim²). Needs B + nλI ≻ 0."""
+    """The dense matrix, factored once: O(dim³) and memory O(dim²). Needs B + nλI ≻ 0.
+
+    Named after what it takes the place of: a QR of the rows where the model is linear in θ (so that the units of the
+    columns and the squaring of XᵀX cost no digits), an eigendecomposition, refined once, of a network's matrix.
+    """
 
     def prepare(self, curvature):
-        operator = lx.MatrixLinearOperator(curvature.matrix(), lx.positive_semidefinite_tag)
-        return operator, lx.Cholesky().init(operator, {})
+        return factor(curvature)
 
     def solve(self, prepared, curvature, vector):
-        operator, state = prepared
-        return _refined(operator, state, vector), jnp.zeros((), int)
+        return prepared.solve(vector), jnp.zeros((), int)
 
 
 class CG(AbstractInverse):
@@ -208,22 +210,11 @@ def solve_all(curvature: Curvature, vectors: Float[Array, "m dim"], solver: Abst
 
 
 @eqx.filter_jit
-def solve_matrix(matrix: Float[Array, "dim dim"], vectors: Float[Array, "m dim"]) -> Solution:
-    """M⁻¹v for every row v by Cholesky, refined once, with a matrix that is already there."""
-    operator = lx.MatrixLinearOperator(matrix, lx.positive_semidefinite_tag)
-    state = lx.Cholesky().init(operator, {})
+def solve_factored(factor: Factor, vectors: Float[Array, "m dim"]) -> Solution:
+    """(B + nλI)⁻¹v for every row v, with factors that are already there."""
 
     def one(vector):
-        x = _refined(operator, state, vector)
-        size = jnp.linalg.norm(vector)
-        residual = jnp.linalg.norm(matrix @ x - vector) / jnp.where(size > 0, size, 1.0)
-        return Solution(x, residual, jnp.zeros((), int))
+        x = factor.solve(vector)
+        return Solution(x, factor.residual(x, vector), jnp.zeros((), int))
 
     return jax.vmap(one)(vectors)
-
-
-def _refined(operator: lx.MatrixLinearOperator, state: Any, vector: Array) -> Array:
-    """One step of iterative refinement: the residual then is that of the product, not of the factors."""
-    answer = lx.linear_solve(operator, vector, lx.Cholesky(), state=state, throw=False).value
-    rest = vector - operator.mv(answer)
-    return answer + lx.linear_solve(operator, rest, lx.Cholesky(), state=state, throw=False).value

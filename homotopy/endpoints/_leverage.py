@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from .._errors import RequestError
 from ..problem import Problem, SquaredLoss
-from ._curvature import Curvature, definite_matrix
+from ._curvature import Curvature, Factor, definite
 from ._optimum import trained
 from ._points import outputs_per_point, point
 
@@ -38,7 +38,7 @@ def leverage(
     """
     theta = trained(problem, theta)
     curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping)
-    return _leverages(curvature, definite_matrix(curvature, "leverage"))
+    return _leverages(curvature, definite(curvature, "leverage"))
 
 
 def cooks_distance(problem: Problem, *, theta: Any = None) -> Float[Array, " n"]:
@@ -56,7 +56,7 @@ def cooks_distance(problem: Problem, *, theta: Any = None) -> Float[Array, " n"]
             "points than parameters"
         )
     curvature = Curvature(problem, theta, 1.0, hessian="gauss-newton")
-    squared = _squared_changes(curvature, definite_matrix(curvature, "Cook's distance"))
+    squared = _squared_changes(curvature, definite(curvature, "Cook's distance"))
     if not isinstance(problem.loss, SquaredLoss):
         return squared / problem.dim
     dispersion = 2.0 * jnp.sum(problem.losses(theta)) / freedom
@@ -64,25 +64,21 @@ def cooks_distance(problem: Problem, *, theta: Any = None) -> Float[Array, " n"]
 
 
 @eqx.filter_jit
-def _leverages(curvature: Curvature, matrix: Array) -> Array:
-    factor = jax.scipy.linalg.cho_factor(matrix)
-
+def _leverages(curvature: Curvature, found: Factor) -> Array:
     def one(row):
         here = point(curvature.problem, curvature.theta, *row)
-        return jnp.trace(here.bend @ here.jacobian @ jax.scipy.linalg.cho_solve(factor, here.jacobian.T))
+        return jnp.trace(here.bend @ here.jacobian @ jax.vmap(found.solve)(here.jacobian).T)
 
     return jax.lax.map(one, (curvature.problem.data.x, curvature.problem.data.y), batch_size=64)
 
 
 @eqx.filter_jit
-def _squared_changes(curvature: Curvature, matrix: Array) -> Array:
-    factor = jax.scipy.linalg.cho_factor(matrix)
-
+def _squared_changes(curvature: Curvature, found: Factor) -> Array:
     def one(row):
         here = point(curvature.problem, curvature.theta, *row)
-        pulled = jax.scipy.linalg.cho_solve(factor, here.jacobian.T)
-        kept = jnp.eye(here.slope.shape[0]) - here.bend @ (here.jacobian @ pulled)
-        change = pulled @ jnp.linalg.solve(kept, here.slope)
-        return change @ matrix @ change
+        pulled = jax.vmap(found.solve)(here.jacobian)
+        kept = jnp.eye(here.slope.shape[0]) - here.bend @ (here.jacobian @ pulled.T)
+        change = jnp.linalg.solve(kept, here.slope) @ pulled / found.scale
+        return change @ found.matrix @ change
 
     return jax.lax.map(one, (curvature.problem.data.x, curvature.problem.data.y), batch_size=64)

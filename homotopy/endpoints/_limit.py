@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..flow import Rodas5P
-from ._endpoint import STATIONARITY, Endpoint
+from ._endpoint import STATIONARITY, Endpoint, Outcome
 from ._newton import Objective, minimise
 
 # Beyond this time a direction that still moves has curvature below 1e-13: a valley or a minimum at infinity.
@@ -57,8 +57,9 @@ def flow_limit(
     # Newton steps from where the flow has not settled may end anywhere: a minimum perhaps, but not the flow's.
     settled_down = solution.result == diffrax.RESULTS.event_occurred
     polished = minimise(
-        objective, last, kind=kind, radius=_POLISH_RADIUS, start_gradient_norm=initial,
+        objective, last, kind=kind, radius=_POLISH_RADIUS, origin=theta0,
         max_iterations=jnp.where(settled_down, _POLISH_ITERATIONS, 0), iterations=solution.stats["num_steps"],
     )  # fmt: skip
     near = jnp.linalg.norm(polished.theta - last) <= _POLISH_RADIUS * (1.0 + jnp.linalg.norm(last))
-    return dataclasses.replace(polished, converged=polished.converged & settled_down & near)
+    stayed = ~polished.converged | (settled_down & near)
+    return dataclasses.replace(polished, outcome=jnp.where(stayed, polished.outcome, int(Outcome.UNSETTLED)))

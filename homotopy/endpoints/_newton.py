@@ -7,16 +7,27 @@ flat to rounding (a null space of the model) are left alone, so that θ keeps it
 Notation: p `step`, Δ `radius`, H = QΛQᵀ, μ the multiplier with (Λ + μ)p = −Qᵀ∇ and ‖p‖ = Δ.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._endpoint import DENSE_LIMIT, NEARNESS, STATIONARITY, Endpoint
+from ._endpoint import DENSE_LIMIT, NEARNESS, PREDICTIONS, STATIONARITY, Endpoint, Outcome
+from ._frame import (
+    Frame,
+    Objective,
+    Spectrum,
+    condition,
+    frame,
+    framed,
+    null_losses,
+    rounding_error,
+    smallest_rate,
+    spectrum,
+)
+from ._objectives import AbstractObjective
 
-Objective = Callable[[Array], Array]
 MAX_ITERATIONS = 500
 _BISECTIONS = 60
 # The actual decrease is a difference of objective values; below this part of them it is rounding.
@@ -36,16 +47,14 @@ class Local(NamedTuple):
     flat: Bool[Array, " dim"]
 
 
-def local_model(objective: Objective, theta: Float[Array, " dim"]) -> Local:
-    """Value, gradient and eigendecomposition of the Hessian; eigenvalues within rounding of 0 are marked flat."""
-    value, gradient = jax.value_and_grad(objective)(theta)
-    hessian = jax.hessian(objective)(theta)
-    fine = jnp.all(jnp.isfinite(hessian))
-    hessian = jnp.where(fine, 0.5 * (hessian + hessian.T), 0.0)
-    rates, vectors = jnp.linalg.eigh(hessian)
-    floor = 10 * rates.shape[0] * jnp.finfo(rates.dtype).eps * jnp.max(jnp.abs(rates))
-    flat = jnp.abs(rates) <= floor
-    return Local(value, gradient, rates, vectors, vectors.T @ gradient, flat)
+def local_model(objective: Objective, here: Frame, theta: Float[Array, " dim"]) -> Local:
+    """Value, gradient and eigendecomposition of the Hessian at θ′, all in the frame."""
+    return _local(objective, here, theta, spectrum(objective, here, theta))
+
+
+def _local(objective: Objective, here: Frame, theta: Array, found: Spectrum) -> Local:
+    value, gradient = jax.value_and_grad(framed(objective, here))(theta)
+    return Local(value, gradient, found.rates, found.vectors, found.vectors.T @ gradient, found.flat)
 
 
 def newton_step(local: Local) -> Float[Array, " dim"]:
@@ -88,12 +97,16 @@ def _trust_region_step(local: Local, radius: Float[Array, ""], tolerance: Float[
 
 
 class Quality(NamedTuple):
-    """What a `Local` says about θ as a minimum."""
+    """What a `Local` says about θ as a minimum: norms of the frame, and beside them those of the user's units."""
 
     value: Float[Array, ""]
-    norm: Float[Array, ""]  # ‖∇‖
-    error: Float[Array, ""]  # ‖H⁺∇‖
+    norm: Float[Array, ""]  # ‖∇′‖
+    error: Float[Array, ""]  # ‖H′⁺∇′‖
     smallest: Float[Array, ""]
+    decrement: Float[Array, ""]  # √(∇ᵀH⁺∇): how far the predictions are from their end
+    condition: Float[Array, ""]
+    user_norm: Float[Array, ""]
+    user_error: Float[Array, ""]
 
 
 class _State(NamedTuple):
@@ -115,30 +128,35 @@ def minimise(
     kind: str,
     radius: float | Float[Array, ""] = 1.0,
     max_iterations: int | Int[Array, ""] = MAX_ITERATIONS,
-    start_gradient_norm: Float[Array, ""] | None = None,
+    origin: Float[Array, " dim"] | None = None,
     iterations: Int[Array, ""] | int = 0,
 ) -> Endpoint:
     """The local minimum of `objective` that trust-region Newton steps reach from `start`.
 
-    Runs until ‖∇‖ ≤ 1e-9·(1 + ‖∇ at the start‖), then a few steps more as long as they help, and returns the most
-    stationary θ: as stationary as 64-bit floats allow. `radius` is the first Δ relative to 1 + ‖θ‖; with
-    `max_iterations` 0 the start is judged and nothing else.
+    Runs in the frame of `objective`, until ‖∇′‖ ≤ 1e-9·(u + ‖∇′ at the origin‖), then a few steps more as long as they
+    help, and returns the most stationary θ: as stationary as 64-bit floats allow. `origin` is where θ came from (the
+    start when None); `radius` is the first Δ relative to u + ‖θ′‖; with `max_iterations` 0 the start is judged and
+    nothing else.
     """
-    initial = jnp.linalg.norm(jax.grad(objective)(start)) if start_gradient_norm is None else start_gradient_norm
-    tolerance = STATIONARITY * (1.0 + initial)
+    here = frame(objective, start.shape[0])
+    inside = framed(objective, here)
+    came_from, start = start if origin is None else origin, start / here.scale
+    slope = jax.grad(inside)(came_from / here.scale)
+    initial = jnp.linalg.norm(slope)
+    tolerance = STATIONARITY * (here.unit + initial)
 
     # The last pass only judges the answer: one copy of the Hessian in the graph, half the compile time.
     def improve(state: _State) -> _State:
-        local = local_model(objective, state.theta)
+        local = local_model(objective, here, state.theta)
         norm = jnp.linalg.norm(local.gradient)
         near = norm <= tolerance
         inner = _trust_region_step(local, state.radius, tolerance)
         step = local.vectors @ inner
         predicted = -(local.slopes @ inner + 0.5 * (local.rates * inner) @ inner)
-        value, gradient = jax.value_and_grad(objective)(state.theta + step)
+        value, gradient = jax.value_and_grad(inside)(state.theta + step)
         # Where the decrease drowns in rounding, the mean slope along the step tells it (error O(‖p‖³)).
         by_slope = -0.5 * ((local.gradient + gradient) @ step)
-        drowned = predicted <= _RESOLUTION * (1e-3 + jnp.abs(local.value))
+        drowned = predicted <= _RESOLUTION * (1e-3 * here.unit**2 + jnp.abs(local.value))
         actual = jnp.where(drowned, by_slope, local.value - value)
         trial = jnp.linalg.norm(gradient)
         ratio = jnp.where(jnp.isfinite(value) & (predicted > 0), actual / predicted, -1.0)
@@ -146,7 +164,7 @@ def minimise(
         length = jnp.linalg.norm(inner)
         radius = jnp.where(ratio < 0.25, 0.25 * jnp.minimum(length, state.radius), state.radius)
         radius = jnp.where((ratio > 0.75) & (length > 0.9 * state.radius), 2.0 * state.radius, radius)
-        stuck = radius <= 1e-15 * (1.0 + jnp.linalg.norm(state.theta))
+        stuck = radius <= 1e-15 * (here.unit + jnp.linalg.norm(state.theta))
         theta = jnp.where(accept, state.theta + step, state.theta)
         better = near & (norm < state.best_norm)
         best, best_norm = jnp.where(better, state.theta, state.best), jnp.where(better, norm, state.best_norm)
@@ -158,46 +176,133 @@ def minimise(
         theta = jnp.where(done & jnp.isfinite(best_norm), best, theta)
         theta = jnp.where(state.done, state.theta, theta)
         count = state.iterations + (~state.done).astype(int)
-        return _State(theta, radius, count, best, best_norm, polished, state.done | done, state.done, _quality(local))
+        return _State(
+            theta, radius, count, best, best_norm, polished, state.done | done, state.done, _quality(here, local)
+        )
 
     zero, one = jnp.zeros((), int), jnp.ones(())
-    first = radius * (1.0 + jnp.linalg.norm(start))
+    first = radius * (here.unit + jnp.linalg.norm(start))
     over = ~jnp.all(jnp.isfinite(start)) | (jnp.asarray(max_iterations) <= 0)
     state = _State(
-        start, first, zero, start, jnp.inf * one, zero, over, jnp.zeros((), bool), Quality(one, one, one, one)
+        start,
+        first,
+        zero,
+        start,
+        jnp.inf * one,
+        zero,
+        over,
+        jnp.zeros((), bool),
+        Quality(*(one,) * len(Quality._fields)),
     )
     end = jax.lax.while_loop(lambda state: ~state.judged, improve, state)
-    return _judged(end.theta, end.quality, initial, end.iterations + iterations, kind)
+    return _judged(objective, here, end.theta, end.quality, slope, end.iterations + iterations, kind)
 
 
-def _quality(local: Local) -> Quality:
-    smallest = jnp.where(local.flat[0], 0.0, local.rates[0])
-    return Quality(local.value, jnp.linalg.norm(local.gradient), jnp.linalg.norm(newton_step(local)), smallest)
-
-
-def _judged(theta: Array, quality: Quality, initial: Array, iterations: Array | int, kind: str) -> Endpoint:
-    value, norm, error, smallest = quality
-    converged = (
-        (norm <= STATIONARITY * (1.0 + initial))
-        & (error <= NEARNESS * (1.0 + jnp.linalg.norm(theta)))
-        & (smallest >= 0)
+def _quality(here: Frame, local: Local) -> Quality:
+    step = newton_step(local)
+    smallest = smallest_rate(here, local.rates, local.vectors, local.flat)
+    decrement = jnp.sqrt(jnp.sum(jnp.abs(step * jnp.where(local.flat, 0.0, local.slopes))))
+    return Quality(
+        local.value,
+        jnp.linalg.norm(local.gradient),
+        jnp.linalg.norm(step),
+        smallest,
+        decrement,
+        condition(local.rates, local.flat),
+        jnp.linalg.norm(local.gradient / here.scale),
+        jnp.linalg.norm(here.scale * (local.vectors @ step)),
     )
-    return Endpoint(theta, norm, jnp.asarray(iterations), smallest, converged, value, error, initial, kind)
+
+
+def _judged(
+    objective: Objective,
+    here: Frame,
+    theta: Array,
+    quality: Quality,
+    start_slope: Array,
+    iterations: Array | int,
+    kind: str,
+) -> Endpoint:
+    """The endpoint at θ′, in the user's units, with what speaks for it and against it."""
+    initial, size = jnp.linalg.norm(start_slope), here.unit + jnp.linalg.norm(theta)
+    nothing = here.unit
+    if isinstance(objective, AbstractObjective):
+        nothing = jnp.sqrt(2.0 * jnp.dot(objective.terms()[0], null_losses(objective.problem)))
+    off = jnp.where(nothing > 0, quality.decrement / jnp.where(nothing > 0, nothing, 1.0), 0.0)
+    off = off + rounding_error(objective, here, theta, quality.condition)
+    measure = here.unit + initial
+    ranked = (
+        (~jnp.isfinite(quality.norm) | ~jnp.all(jnp.isfinite(theta)), Outcome.NOT_FINITE),
+        (quality.norm > STATIONARITY * measure, Outcome.NOT_STATIONARY),
+        (quality.error > NEARNESS * size, Outcome.FLAT),
+        (quality.smallest < 0, Outcome.SADDLE),
+        (off > PREDICTIONS, Outcome.IMPRECISE),
+    )
+    outcome = jnp.asarray(int(Outcome.CONVERGED))
+    for wrong, name in reversed(ranked):
+        outcome = jnp.where(wrong, int(name), outcome)
+    return Endpoint(
+        theta=here.scale * theta,
+        gradient_norm=quality.user_norm,
+        iterations=jnp.asarray(iterations),
+        smallest_eigenvalue=quality.smallest,
+        outcome=outcome,
+        value=quality.value,
+        error=quality.user_error,
+        start_gradient_norm=jnp.linalg.norm(start_slope / here.scale),
+        residual=quality.norm / jnp.where(measure > 0, measure, 1.0),
+        prediction_error=off,
+        condition=quality.condition,
+        kind=kind,
+    )
 
 
 def assess(
     objective: Objective,
     theta: Float[Array, " dim"],
-    start_gradient_norm: Float[Array, ""],
+    origin: Float[Array, " dim"],
     iterations: Int[Array, ""] | int,
     kind: str,
 ) -> Endpoint:
-    """The quality of θ as a minimum of `objective`; beyond the dense limit only ‖∇‖ is known, the rest is NaN."""
+    """The quality of θ, come from `origin`, as a minimum of `objective`; beyond the dense limit only ‖∇‖ is known."""
     if theta.shape[0] > DENSE_LIMIT:
-        value, gradient = jax.value_and_grad(objective)(theta)
-        norm, unknown = jnp.linalg.norm(gradient), jnp.asarray(jnp.nan)
-        converged = norm <= STATIONARITY * (1.0 + start_gradient_norm)
-        return Endpoint(
-            theta, norm, jnp.asarray(iterations), unknown, converged, value, unknown, start_gradient_norm, kind
-        )
-    return _judged(theta, _quality(local_model(objective, theta)), start_gradient_norm, iterations, kind)
+        return _assess_large(objective, theta, origin, iterations, kind)
+    here = frame(objective, theta.shape[0])
+    inside = theta / here.scale
+    return judge(objective, here, inside, spectrum(objective, here, inside), origin, iterations, kind)
+
+
+def judge(
+    objective: Objective,
+    here: Frame,
+    theta: Float[Array, " dim"],
+    found: Spectrum,
+    origin: Float[Array, " dim"],
+    iterations: Int[Array, ""] | int,
+    kind: str,
+) -> Endpoint:
+    """`assess` of θ′, with a spectrum that is already there."""
+    slope = jax.grad(framed(objective, here))(origin / here.scale)
+    quality = _quality(here, _local(objective, here, theta, found))
+    return _judged(objective, here, theta, quality, slope, iterations, kind)
+
+
+def _assess_large(objective: Objective, theta: Array, origin: Array, iterations, kind: str) -> Endpoint:
+    value, gradient = jax.value_and_grad(objective)(theta)
+    norm, initial = jnp.linalg.norm(gradient), jnp.linalg.norm(jax.grad(objective)(origin))
+    unknown = jnp.asarray(jnp.nan)
+    stationary = norm <= STATIONARITY * (1.0 + initial)
+    return Endpoint(
+        theta=theta,
+        gradient_norm=norm,
+        iterations=jnp.asarray(iterations),
+        smallest_eigenvalue=unknown,
+        outcome=jnp.where(stationary, int(Outcome.CONVERGED), int(Outcome.NOT_STATIONARY)),
+        value=value,
+        error=unknown,
+        start_gradient_norm=initial,
+        residual=norm / (1.0 + initial),
+        prediction_error=unknown,
+        condition=unknown,
+        kind=kind,
+    )

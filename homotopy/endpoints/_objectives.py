@@ -15,21 +15,31 @@ from ..problem import Problem
 
 
 class AbstractObjective(eqx.Module):
-    """A smooth function of θ (dim,)."""
+    """A smooth function of θ (dim,), made of the losses of a problem."""
+
+    problem: eqx.AbstractVar[Problem]
 
     @abc.abstractmethod
     def __call__(self, theta: Float[Array, " dim"]) -> Float[Array, ""]:
         """Its value at θ."""
 
+    @abc.abstractmethod
+    def terms(self) -> tuple[Float[Array, " n"], Float[Array, ""]]:
+        """w ≥ 0 and shift of Σ_i w_i J_iᵀW_iJ_i + shift·I, its Hessian where the model is linear in θ."""
+
 
 class WeightedRisk(AbstractObjective):
-    """R_ε(θ), sum convention (notes, before eq. 0.2); ε one number or one per deleted point."""
+    """R_ε(θ) + ½·shift·‖θ‖², sum convention (notes, before eq. 0.2); ε one number or one per deleted point."""
 
     problem: Problem
     epsilon: Float[Array, "..."]
+    shift: Float[Array, ""] = eqx.field(default_factory=lambda: jnp.zeros(()))
 
     def __call__(self, theta):
-        return self.problem.risk(theta, self.epsilon)
+        return self.problem.risk(theta, self.epsilon) + 0.5 * self.shift * jnp.dot(theta, theta)
+
+    def terms(self):
+        return self.problem.weights(self.epsilon), self.problem.ridge + self.shift
 
 
 class DampedResponse(AbstractObjective):
@@ -44,6 +54,9 @@ class DampedResponse(AbstractObjective):
         # R_w/n with w_J = 1 − nε is L − ε ℓ_J without a cancellation.
         weighted = self.problem.risk(theta, 1.0 - self.problem.n * self.epsilon) / self.problem.n
         return weighted + 0.5 * self.damping * jnp.sum((theta - self.anchor) ** 2)
+
+    def terms(self):
+        return _response_terms(self)
 
 
 class ProximalBregman(AbstractObjective):
@@ -65,6 +78,15 @@ class ProximalBregman(AbstractObjective):
         divergence = jnp.sum(divergences(self.problem, theta, self.anchor)) / n
         proximity = 0.5 * (self.damping + self.problem.ridge / n) * spread
         return divergence + proximity - self.epsilon * self.problem.deleted_loss(theta)
+
+    def terms(self):
+        return _response_terms(self)
+
+
+def _response_terms(objective: DampedResponse | ProximalBregman) -> tuple[Array, Array]:
+    problem, n = objective.problem, objective.problem.n
+    kept = jnp.maximum(1.0 - n * objective.epsilon, 0.0)  # not −1e-17 at ε = 1/n
+    return problem.weights(kept) / n, objective.damping + problem.ridge / n
 
 
 def divergences(problem: Problem, theta: Float[Array, " dim"], reference: Float[Array, " dim"]) -> Float[Array, " n"]:

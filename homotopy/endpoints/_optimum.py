@@ -13,12 +13,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._errors import RequestError
-from ..flow import _exact
-from ..problem import LinearRegression, LogisticRegression, Problem
+from ..problem import Problem
 from . import _separation
 from ._endpoint import Endpoint, as_epsilon, checked, is_concrete, require_dense
+from ._frame import frame, spectrum
 from ._limit import flow_limit
-from ._newton import assess, minimise
+from ._newton import judge, minimise
 from ._objectives import WeightedRisk
 
 
@@ -83,7 +83,7 @@ def leave_one_out(
 
 def is_convex(problem: Problem) -> bool:
     """Whether R_ε is convex for every ε ≥ 0: a prediction linear in θ."""
-    return isinstance(problem.model, LinearRegression | LogisticRegression)
+    return problem.model.linear
 
 
 def trained(problem: Problem, theta: Any, epsilon: Any = 1.0) -> Float[Array, " dim"]:
@@ -112,11 +112,20 @@ def _start(problem: Problem, start: Any) -> Float[Array, " dim"]:
 
 @eqx.filter_jit
 def closed_form(problem: Problem, epsilon: Array, theta0: Array) -> Endpoint:
-    """Linear regression: H⁺b + (I − H⁺H)θ₀, one eigendecomposition."""
+    """Linear regression: H⁺b + (I − H⁺H)θ₀, by a QR of the rows, never of XᵀX.
+
+    Where H is singular the part of θ₀ in its null space stays, orthogonal in the user's own coordinates, as in the flow.
+    """
     objective = WeightedRisk(problem, epsilon)
-    theta = _exact.flow(_exact.modes(problem, epsilon), theta0, jnp.full(1, jnp.inf))[0]
-    initial = jnp.linalg.norm(problem.gradient(theta0, epsilon))
-    return assess(objective, theta, initial, 0, "closed form")
+    here = frame(objective, problem.dim)
+    found = spectrum(objective, here, jnp.zeros(problem.dim), targets=True)
+    inside = found.vectors @ jnp.where(found.flat, 0.0, found.half / jnp.sqrt(jnp.where(found.flat, 1.0, found.rates)))
+    null = here.scale[:, None] * jnp.where(found.flat[None], found.vectors, 0.0)
+    sizes = jnp.linalg.norm(null, axis=0)
+    null = null / jnp.where(sizes > 0, sizes, 1.0)[None]
+    left = null @ (jnp.linalg.pinv(null) @ (theta0 - here.scale * inside))
+    inside = inside + jnp.where(jnp.any(found.flat), left / here.scale, 0.0)
+    return judge(objective, here, inside, found, theta0, 0, "closed form")
 
 
 @eqx.filter_jit

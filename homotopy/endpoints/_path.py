@@ -20,6 +20,7 @@ from .._errors import RequestError, WorkError
 from ..problem import Problem
 from ..problem._dataset import as_floats
 from ._endpoint import NEARNESS, STATIONARITY, is_concrete, require_dense
+from ._frame import Frame, frame, smallest_rate
 from ._limit import flow_limit
 from ._newton import Local, local_model, newton_step
 from ._objectives import WeightedRisk
@@ -155,38 +156,38 @@ def _negative(local: Local) -> Int[Array, ""]:
     return jnp.sum((local.rates < 0) & ~local.flat)
 
 
-def correct(objective: WeightedRisk, theta: Array) -> _Corrected:
-    """Newton steps to a stationary point of any index, as long as they contract."""
-    tolerance = STATIONARITY * (1.0 + jnp.linalg.norm(theta))
+def correct(objective: WeightedRisk, here: Frame, theta: Array) -> _Corrected:
+    """Newton steps to a stationary point of any index, as long as they contract; θ′ in the frame."""
+    tolerance = STATIONARITY * (here.unit + jnp.linalg.norm(theta))
 
     def length_left(local: Local) -> Array:
         return jnp.linalg.norm(newton_step(local))
 
     def step(state):
         good, trial, length, k, _ = state
-        local = local_model(objective, trial)
+        local = local_model(objective, here, trial)
         # The Newton step, not ‖∇‖, measures the distance left: in a curved valley ‖∇‖ may rise on the way to its floor.
         now = length_left(local)
         contracts = now <= 0.5 * length
         theta = jnp.where(contracts, trial, good.theta)
         local = jax.tree.map(lambda a, b: jnp.where(contracts, a, b), local, good.local)
-        stop = ~contracts | (now <= 1e-15 * (1.0 + jnp.linalg.norm(theta)))
+        stop = ~contracts | (now <= 1e-15 * (here.unit + jnp.linalg.norm(theta)))
         trial = theta + local.vectors @ newton_step(local)
         return _Corrected(theta, local, contracts), trial, now, k + 1, stop
 
     def unfinished(state):
         return ~state[4] & (state[3] < _CORRECTIONS)
 
-    shape = jax.eval_shape(lambda theta: local_model(objective, theta), theta)
+    shape = jax.eval_shape(lambda theta: local_model(objective, here, theta), theta)
     none = _Corrected(theta, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape), jnp.zeros((), bool))
     start = (none, theta, jnp.asarray(jnp.inf), jnp.zeros((), int), jnp.zeros((), bool))
     end, *_ = jax.lax.while_loop(unfinished, step, start)
     norm = jnp.linalg.norm(end.local.gradient)
-    near = length_left(end.local) <= NEARNESS * (1.0 + jnp.linalg.norm(end.theta))
+    near = length_left(end.local) <= NEARNESS * (here.unit + jnp.linalg.norm(end.theta))
     return end._replace(fine=near & (norm <= tolerance) & jnp.isfinite(norm))
 
 
-def _segment(problem: Problem, start: Array, end: Array, theta: Array, local: Local) -> _State:
+def _segment(problem: Problem, here: Frame, start: Array, end: Array, theta: Array, local: Local) -> _State:
     """From the optimum at ε = start to that at ε = end, in as many steps as it takes."""
     delta = end - start
 
@@ -195,23 +196,26 @@ def _segment(problem: Problem, start: Array, end: Array, theta: Array, local: Lo
         return local.vectors @ jnp.where(local.flat, 0.0, inside / jnp.where(local.flat, 1.0, local.rates))
 
     def slope(theta, epsilon):
-        return jax.jvp(lambda e: problem.gradient(theta, e), (epsilon,), (delta,))[1]
+        return here.scale * jax.jvp(lambda e: problem.gradient(here.scale * theta, e), (epsilon,), (delta,))[1]
+
+    def bend(theta, v, epsilon):
+        return here.scale * problem.hvp(here.scale * theta, here.scale * v, epsilon)
 
     def step(state: _State) -> _State:
         epsilon = start + state.s * delta
         h = jnp.minimum(state.h, 1.0 - state.s)
         first = -inverse(state.local, slope(state.theta, epsilon))
-        third = jax.jvp(lambda theta: problem.hvp(theta, first, epsilon), (state.theta,), (first,))[1]
+        third = jax.jvp(lambda theta: bend(theta, first, epsilon), (state.theta,), (first,))[1]
         own = jax.jvp(lambda theta: slope(theta, epsilon), (state.theta,), (first,))[1]
         second = -inverse(state.local, third + 2.0 * own)
         move = h * first + 0.5 * h**2 * second
         last = 1.0 - state.s <= h * (1 + 1e-12)
         arrival = jnp.where(last, 1.0, state.s + h)
         objective = WeightedRisk(problem, jnp.where(last, end, start + arrival * delta))
-        answer = correct(objective, state.theta + move)
+        answer = correct(objective, here, state.theta + move)
         moved = jnp.linalg.norm(h * first)
         correction = jnp.linalg.norm(answer.theta - state.theta - move)
-        rounding = 1e-9 * (1.0 + jnp.linalg.norm(state.theta))
+        rounding = 1e-9 * (here.unit + jnp.linalg.norm(state.theta))
         same = _negative(answer.local) == _negative(state.local)
         accept = answer.fine & (correction <= _TRUSTED * moved + rounding) & same
         easy = correction <= _EASY * moved + rounding
@@ -232,20 +236,23 @@ def _segment(problem: Problem, start: Array, end: Array, theta: Array, local: Lo
 
 @eqx.filter_jit
 def _follow(problem: Problem, epsilons: Array, theta: Array, alive: Array, switch: bool) -> tuple[_Row, Array]:
-    local = local_model(WeightedRisk(problem, epsilons[0]), theta)
+    frame_of_all = frame(WeightedRisk(problem, jnp.ones(())), problem.dim)
+    theta = theta / frame_of_all.scale
+    local = local_model(WeightedRisk(problem, epsilons[0]), frame_of_all, theta)
 
     def visit(carry, pair):
         theta, local, alive, branch, fold = carry
         here, there = pair
-        end = _segment(problem, here, there, theta, local)
+        end = _segment(problem, frame_of_all, here, there, theta, local)
         reached = end.s >= 1.0
         now, steps = end, end.steps
         if switch:
             objective = WeightedRisk(problem, there)
 
             def retrain(_):
-                limit = flow_limit(objective, end.theta, kind="switch")
-                return limit.theta, local_model(objective, limit.theta), limit.converged
+                limit = flow_limit(objective, frame_of_all.scale * end.theta, kind="switch")
+                inside = limit.theta / frame_of_all.scale
+                return inside, local_model(objective, frame_of_all, inside), limit.converged
 
             def keep(_):
                 return end.theta, end.local, jnp.ones((), bool)
@@ -257,19 +264,20 @@ def _follow(problem: Problem, epsilons: Array, theta: Array, alive: Array, switc
             theta, local, survived = now.theta, now.local, alive & reached
         folded = alive & ~reached & jnp.isnan(fold).all()
         fold = jnp.where(folded, here + end.s * (there - here), fold)
-        return (theta, local, survived, branch, fold), _row(theta, local, survived, steps, branch)
+        return (theta, local, survived, branch, fold), _row(frame_of_all, theta, local, survived, steps, branch)
 
     zero = jnp.zeros((), int)
     carry = (theta, local, alive, zero, jnp.full_like(epsilons[0], jnp.nan))
     carry, rows = jax.lax.scan(visit, carry, (epsilons[:-1], epsilons[1:]))
-    first = _row(theta, local, alive, zero, zero)
+    first = _row(frame_of_all, theta, local, alive, zero, zero)
     rows = jax.tree.map(lambda one, many: jnp.concatenate([one[None], many]), first, rows)
     return rows, carry[4]
 
 
-def _row(theta: Array, local: Local, alive: Array, steps: Array, branch: Array) -> _Row:
-    norm, smallest = jnp.linalg.norm(local.gradient), jnp.where(local.flat[0], 0.0, local.rates[0])
+def _row(here: Frame, theta: Array, local: Local, alive: Array, steps: Array, branch: Array) -> _Row:
+    norm = jnp.linalg.norm(local.gradient / here.scale)
+    smallest = smallest_rate(here, local.rates, local.vectors, local.flat)
     return _Row(
-        jnp.where(alive, theta, jnp.inf), jnp.where(alive, norm, jnp.inf), jnp.where(alive, smallest, jnp.inf),
+        jnp.where(alive, here.scale * theta, jnp.inf), jnp.where(alive, norm, jnp.inf), jnp.where(alive, smallest, jnp.inf),
         jnp.where(alive, steps, 0), branch,
     )  # fmt: skip

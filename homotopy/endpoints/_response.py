@@ -13,8 +13,6 @@ of the mean objectives. The sum convention's weight of J is 1 − nε.
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..problem import Problem
@@ -125,5 +123,4 @@ def _solve(objective: AbstractObjective, start: Array, kind: str) -> Endpoint:
 
 @eqx.filter_jit
 def _assess(objective: AbstractObjective, theta: Array, anchor: Array, kind: str) -> Endpoint:
-    initial = jnp.linalg.norm(jax.grad(objective)(anchor))
-    return assess(objective, theta, initial, 0, kind)
+    return assess(objective, theta, anchor, 0, kind)

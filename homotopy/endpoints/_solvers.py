@@ -9,10 +9,10 @@ from jaxtyping import Array, Float
 
 from .._errors import RequestError, WorkError
 from ..problem import Problem
-from ._curvature import Curvature, definite_matrix
+from ._curvature import Curvature, definite
 from ._ekfac import EKFAC
 from ._endpoint import DENSE_LIMIT, is_concrete
-from ._inverse import CG, GMRES, AbstractInverse, Arnoldi, Cholesky, LiSSA, Solution, solve_all, solve_matrix
+from ._inverse import CG, GMRES, AbstractInverse, Arnoldi, Cholesky, LiSSA, Solution, solve_all, solve_factored
 from ._progress import counting
 
 SOLVERS: dict[str, type[AbstractInverse]] = {
@@ -49,7 +49,7 @@ def solve_rows(
                 f"solver='cholesky' needs the dense matrix, up to {DENSE_LIMIT} parameters, but there are "
                 f"{curvature.theta.shape[0]}; use solver='cg' with damping"
             )
-        return solve_matrix(definite_matrix(curvature, what), vectors)
+        return solve_factored(definite(curvature, what), vectors)
     with counting(curvature.progress, what):
         solution = solve_all(curvature, vectors, solver)
         if curvature.progress:

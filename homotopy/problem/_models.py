@@ -37,6 +37,11 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 class AbstractModel(eqx.Module):
     """A parametric function f(θ; x)."""
 
+    @property
+    def linear(self) -> bool:
+        """Whether f(θ; x) is linear in θ, and so the risk convex; closed forms are read off this."""
+        return False
+
     @abc.abstractmethod
     def default_loss(self) -> AbstractLoss:
         """The loss that `Problem` uses when none is given."""
@@ -67,6 +72,10 @@ def _linear_predict(theta: Array, x: Array, output_shape: tuple[int, ...]) -> Ar
 class LinearRegression(AbstractModel):
     """f(θ; x) = xᵀθ, squared loss: H = XᵀX. Add a column of ones to x for an intercept. θ₀ ~ N(0, I)."""
 
+    @property
+    def linear(self):
+        return True
+
     def default_loss(self):
         return SquaredLoss()
 
@@ -82,6 +91,10 @@ class LinearRegression(AbstractModel):
 
 class LogisticRegression(AbstractModel):
     """The logit f(θ; x) = xᵀθ, logistic loss (labels 0, 1); with `CrossEntropyLoss`, one logit per class. θ₀ = 0."""
+
+    @property
+    def linear(self):
+        return True
 
     def default_loss(self):
         return LogisticLoss()
