@@ -77,11 +77,12 @@ class Endpoint(eqx.Module):
     distance to the exact point, `smallest_eigenvalue` that of the Hessian (0: not isolated; negative: a saddle),
     `value` the objective, `iterations` solver steps (0 for a closed form); all these have the units of the data.
 
-    Three numbers have none, and are the proof: `residual`, ‖∇‖ relative to its size at the start, in columns of equal
-    size; `prediction_error`, what the predictions may still be off by, relative to √(2R) of predicting 0: the Newton
-    step that is left, and rounding; `condition`, of the equilibrated design (√ of the Hessian's, for a network).
-    `converged` holds if residual ≤ 1e-9, the Newton step ≤ 1e-5·(1 + ‖θ‖) in the same frame, prediction_error ≤ 1e-6,
-    and it is no saddle; `outcome` (an `Outcome`) says why not. `kind` says what it is and how it was found.
+    Three numbers have none, and are the proof: `residual`, ‖∇‖ relative to its size at the start (for a model linear in
+    θ also to ‖H‖‖θ‖: a backward error), in columns of equal size; `prediction_error`, what the predictions may still be
+    off by, relative to √(2R) of predicting 0: the Newton step that is left, and rounding; `condition`, of the
+    equilibrated design (√ of the Hessian's, for a network). `converged` holds if residual ≤ 1e-9, the Newton step
+    ≤ 1e-5·(1 + ‖θ‖) in the same frame, prediction_error ≤ 1e-6, and it is no saddle; `outcome` (an `Outcome`) says why
+    not. `kind` says what it is and how it was found.
     """
 
     theta: Float[Array, "*batch dim"]

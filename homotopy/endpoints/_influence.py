@@ -20,6 +20,7 @@ from .._errors import RequestError, WorkError
 from ..problem import Problem
 from ._curvature import Curvature, Factor, definite
 from ._endpoint import Endpoint, NotStationaryWarning, is_concrete
+from ._frame import frame
 from ._inverse import AbstractInverse
 from ._newton import assess
 from ._objectives import WeightedRisk
@@ -39,7 +40,8 @@ class Influence(eqx.Module):
     `theta_dot` (dim,): dθ/dε, per unit of weight added to J. `estimate` (dim,): the other end to first order,
     θ(0) ≈ θ* − θ̇(1) for at="full" and θ(1) ≈ θ*₋ + θ̇(0) for at="deleted". `loss_derivative` = d/dε ℓ_J(θ(ε)) = −Q ≤ 0:
     how fast the points' own loss falls as they are added. `residual` of the linear solve, relative; `gradient_norm` =
-    ‖∇R_ε(θ)‖, 0 where the formula is exact.
+    ‖∇R_ε(θ)‖, 0 where the formula is exact, in columns of equal size and relative to √(2R) of predicting 0 for a model
+    that is linear in θ (as it is for a network).
     """
 
     theta_dot: Float[Array, " dim"]
@@ -157,7 +159,7 @@ def _corrected(curvature: Curvature, found: Factor) -> tuple[Array, Array, Array
 
 
 class Slopes(NamedTuple):
-    """g_J and ∇R⁻ at θ, and the norms ‖g_J‖, ‖∇R‖, ‖∇R⁻‖."""
+    """g_J and ∇R⁻ at θ, and the norms ‖g_J‖, ‖∇R‖, ‖∇R⁻‖ in columns of equal size, relative to their natural size."""
 
     slope: Float[Array, " dim"]
     deleted_gradient: Float[Array, " dim"]
@@ -170,7 +172,11 @@ class Slopes(NamedTuple):
 def slopes(problem: Problem, theta: Float[Array, " dim"]) -> Slopes:
     """The gradients that every influence at θ needs."""
     slope, rest = problem.deleted_gradient(theta), problem.gradient(theta, 0.0)
-    norm = jnp.linalg.norm
+    here = frame(WeightedRisk(problem, jnp.ones(())), problem.dim)
+
+    def norm(v):
+        return jnp.linalg.norm(here.scale * v) / jnp.where(here.unit > 0, here.unit, 1.0)
+
     return Slopes(slope, rest, norm(slope), norm(slope + rest), norm(rest))
 
 

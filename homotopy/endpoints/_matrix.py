@@ -15,8 +15,10 @@ from .._errors import RequestError
 from ..problem import Dataset, Problem
 from ..problem._dataset import as_floats
 from ._curvature import Curvature
+from ._frame import frame
 from ._influence import warn_unless_stationary
 from ._inverse import AbstractInverse
+from ._objectives import WeightedRisk
 from ._optimum import trained
 from ._points import loss_gradients
 from ._solvers import solve_rows
@@ -86,10 +88,12 @@ def weight_jacobian(
 
 @eqx.filter_jit
 def _gradients(problem: Problem, theta: Array) -> tuple[Array, Array, Array]:
-    """∇ℓ_i (n, dim), ‖∇R‖ and the median ‖∇ℓ_i‖."""
+    """∇ℓ_i (n, dim), and in the units of `slopes` ‖∇R‖ and the median ‖∇ℓ_i‖."""
     gradients = loss_gradients(problem, theta)
-    norm = jnp.linalg.norm(jnp.sum(gradients, axis=0) + problem.ridge * theta)
-    return gradients, norm, jnp.median(jnp.linalg.norm(gradients, axis=1))
+    here = frame(WeightedRisk(problem, jnp.ones(())), problem.dim)
+    unit = jnp.where(here.unit > 0, here.unit, 1.0)
+    norm = jnp.linalg.norm(here.scale * (jnp.sum(gradients, axis=0) + problem.ridge * theta))
+    return gradients, norm / unit, jnp.median(jnp.linalg.norm(here.scale[None] * gradients, axis=1)) / unit
 
 
 def _query_gradients(problem: Problem, theta: Array, queries: Any) -> Array:

@@ -21,6 +21,7 @@ from ._frame import (
     condition,
     frame,
     framed,
+    is_linear,
     null_losses,
     rounding_error,
     smallest_rate,
@@ -105,6 +106,7 @@ class Quality(NamedTuple):
     smallest: Float[Array, ""]
     decrement: Float[Array, ""]  # √(∇ᵀH⁺∇): how far the predictions are from their end
     condition: Float[Array, ""]
+    steepest: Float[Array, ""]  # max |λ|
     user_norm: Float[Array, ""]
     user_error: Float[Array, ""]
 
@@ -209,6 +211,7 @@ def _quality(here: Frame, local: Local) -> Quality:
         smallest,
         decrement,
         condition(local.rates, local.flat),
+        jnp.max(jnp.abs(local.rates)),
         jnp.linalg.norm(local.gradient / here.scale),
         jnp.linalg.norm(here.scale * (local.vectors @ step)),
     )
@@ -231,6 +234,9 @@ def _judged(
     off = jnp.where(nothing > 0, quality.decrement / jnp.where(nothing > 0, nothing, 1.0), 0.0)
     off = off + rounding_error(objective, here, theta, quality.condition)
     measure = here.unit + initial
+    if is_linear(objective):
+        # Large terms that cancel (powers of x) leave a gradient of their rounding: a backward error is relative to them.
+        measure = measure + quality.steepest * jnp.linalg.norm(theta)
     ranked = (
         (~jnp.isfinite(quality.norm) | ~jnp.all(jnp.isfinite(theta)), Outcome.NOT_FINITE),
         (quality.norm > STATIONARITY * measure, Outcome.NOT_STATIONARY),
