@@ -30,8 +30,8 @@ from ._solvers import solve_rows
 
 # An influence function is the influence of θ's own gradient too: ‖∇R‖ must be small beside ‖∇ℓ_J‖.
 _STATIONARY_ENOUGH = 1e-3
-# 1 − h below this is rounding: the leverage is 1, and e/(1 − h) is 0/0.
-_NOTHING_LEFT = 1e-13
+# 1 − h below the first is rounding: the leverage is 1, and e/(1 − h) is 0/0; below the second too few digits are left.
+_NOTHING, _TOO_LITTLE = 1e-13, 1e-9
 
 
 class Influence(eqx.Module):
@@ -131,11 +131,12 @@ def corrected_influence(
     found, here = definite(curvature), slopes(problem, theta)
     warn_unless_stationary(curvature, here.full_norm, here.slope_norm)
     step, residual, left = _corrected(curvature, found)
-    if is_concrete(left) and not bool((left > _NOTHING_LEFT).all()):
-        row = int(problem.delete[int(jnp.argmin(left))])
+    if is_concrete(left) and not bool((left > _TOO_LITTLE).all()):
+        row, least = int(problem.delete[int(jnp.argmin(left))]), float(jnp.min(left))
         raise WorkError(
-            f"point {row} has leverage 1: what is left without it does not determine θ (0/0); give the problem a ridge, "
-            "or delete another point"
+            f"point {row} has leverage 1: without it θ is not determined (0/0)"
+            if least <= _NOTHING
+            else f"point {row} has leverage 1 − {least:.0e}: e/(1 − h) has no digits left; leave_one_out solves without it"
         )
     return Influence(
         -step, theta + step, -(here.slope @ step), residual, jnp.zeros((), int), here.full_norm, theta, "full"

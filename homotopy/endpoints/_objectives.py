@@ -52,7 +52,7 @@ class DampedResponse(AbstractObjective):
 
     def __call__(self, theta):
         # R_w/n with w_J = 1 − nε is L − ε ℓ_J without a cancellation.
-        weighted = self.problem.risk(theta, 1.0 - self.problem.n * self.epsilon) / self.problem.n
+        weighted = self.problem.risk(theta, _kept(self)) / self.problem.n
         return weighted + 0.5 * self.damping * jnp.sum((theta - self.anchor) ** 2)
 
     def terms(self):
@@ -83,10 +83,15 @@ class ProximalBregman(AbstractObjective):
         return _response_terms(self)
 
 
+def _kept(objective: DampedResponse | ProximalBregman) -> Array:
+    """1 − nε, the weight that J keeps; 0 at ε = 1/n, where rounding would leave ±1e-16 of a row of leverage 1."""
+    kept = 1.0 - objective.problem.n * objective.epsilon
+    return jnp.where(jnp.abs(kept) <= 4 * jnp.finfo(float).eps, 0.0, kept)
+
+
 def _response_terms(objective: DampedResponse | ProximalBregman) -> tuple[Array, Array]:
     problem, n = objective.problem, objective.problem.n
-    kept = jnp.maximum(1.0 - n * objective.epsilon, 0.0)  # not −1e-17 at ε = 1/n
-    return problem.weights(kept) / n, objective.damping + problem.ridge / n
+    return problem.weights(_kept(objective)) / n, objective.damping + problem.ridge / n
 
 
 def divergences(problem: Problem, theta: Float[Array, " dim"], reference: Float[Array, " dim"]) -> Float[Array, " n"]:
