@@ -24,10 +24,11 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Array, Float
 
+from .._checks import Number, Whole, choice, flag, number, whole
 from .._errors import RequestError, WorkError
 from ..endpoints._endpoint import require_dense
 from ..endpoints._points import loss_gradients, point
-from ..problem import Dataset, Problem
+from ..problem import Dataset, Problem, on_problem
 from ._chains import effective_sample_size, split_rhat
 from ._queries import query_gradients
 
@@ -59,8 +60,8 @@ class BayesianInfluence(eqx.Module):
     draws: int
     chains: int
     gradients: int
-    inverse_temperature: float
-    localisation: float
+    inverse_temperature: Number
+    localisation: Number
     method: str = eqx.field(static=True)
 
     @property
@@ -84,25 +85,26 @@ class BayesianInfluence(eqx.Module):
         )
 
 
+@on_problem
 def bayesian_influence(
     problem: Problem,
     theta: Any,
     *,
-    inverse_temperature: float,
-    localisation: float,
-    draws: int,
-    chains: int = 4,
-    seed: int = 0,
+    inverse_temperature: Number,
+    localisation: Number,
+    draws: Whole,
+    chains: Whole = 4,
+    seed: Whole = 0,
     queries: Any = None,
     method: str = "langevin",
     precondition: bool = True,
-    step: float | None = None,
-    thin: int | None = None,
-    burn_in: int | None = None,
-    batch_size: int | None = None,
-    friction: float = 2.0,
-    spread: float = 1.0,
-    half_width: float | None = None,
+    step: Number | None = None,
+    thin: Whole | None = None,
+    burn_in: Whole | None = None,
+    batch_size: Whole | None = None,
+    friction: Number = 2.0,
+    spread: Number = 1.0,
+    half_width: Number | None = None,
 ) -> BayesianInfluence:
     """−Cov(ℓ_i, φ_q) (queries, n) under p(w) ∝ exp(−β R_1(w) − ½γ‖w − θ*‖²) around `theta` = θ*.
 
@@ -121,22 +123,21 @@ def bayesian_influence(
     theta = problem.check_theta(theta, "theta")
     beta, gamma = _temperature(inverse_temperature, localisation)
     require_dense(problem, "bayesian_influence")
+    choice(method, "method", METHODS)
+    draws, chains, seed = whole(draws, "draws", 8), whole(chains, "chains", 1), whole(seed, "seed", 0)
     counts = {"draws": draws, "chains": chains}
-    burn_in = max(10, int(draws) // 10) if burn_in is None else burn_in
-    thin = _THIN.get(method, 1) if thin is None else thin
-    for what, number, least in (("draws", draws, 8), ("chains", chains, 1), ("burn_in", burn_in, 0), ("thin", thin, 1)):
-        if isinstance(number, bool) or int(number) != number or number < least:
-            raise RequestError(f"{what} must be a whole number ≥ {least}, but is {number!r}")
-    if method not in METHODS:
-        raise RequestError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
+    burn_in = max(10, draws // 10) if burn_in is None else whole(burn_in, "burn_in", 0)
+    thin = _THIN.get(method, 1) if thin is None else whole(thin, "thin", 1)
+    flag(precondition, "precondition")
+    spread = number(spread, "spread", least=0.0)
+    if half_width is not None:
+        half_width = number(half_width, "half_width", above=0.0)
     if method == "langevin" and batch_size is not None:
         raise RequestError("batch_size is for method='sgld'; method='langevin' uses the whole gradient")
-    if batch_size is not None and not (int(batch_size) == batch_size and 1 <= batch_size <= problem.n):
-        raise RequestError(f"batch_size must lie in 1…{problem.n}, but is {batch_size}")
-    step = _STEP[method] if step is None else step
-    for what, size in (("step", step), ("friction", friction)):
-        if not size > 0:
-            raise RequestError(f"{what} must be > 0, but is {size}")
+    if batch_size is not None:
+        batch_size = whole(batch_size, "batch_size", 1, problem.n)
+    step = number(_STEP[method] if step is None else step, "step", above=0.0)
+    friction = number(friction, "friction", above=0.0)
     matrix = beta * np.asarray(_gauss_newton(problem, theta)) + gamma * np.eye(problem.dim)
     rates, vectors = np.linalg.eigh(matrix)
     if rates[0] <= 1e-12 * rates[-1]:
@@ -178,6 +179,8 @@ def _summarise(losses, asked, counts, gradients, beta, gamma, method, half_width
         for at in (0, draws - half)
     ])  # fmt: skip
     error = parts.std(axis=0, ddof=1) / np.sqrt(len(parts))
+    if not np.isfinite(error).all():
+        raise WorkError("the losses are so large that their products leave the floats; give x and y in other units")
     both = losses if asked is losses else np.concatenate([losses, asked], axis=2)
     rhat, ess = float(split_rhat(both).max()), float(effective_sample_size(both).min())
     found = BayesianInfluence(
@@ -196,19 +199,20 @@ def _summarise(losses, asked, counts, gradients, beta, gamma, method, half_width
         if wide > half_width:
             warnings.warn(
                 f"too few draws for intervals of ±{half_width:g} × the largest influence: they are ±{wide:.3g}, and about "
-                f"{int(np.ceil(draws * (wide / half_width) ** 2))} draws per chain are needed",
+                f"{int(np.ceil(draws * min(wide / half_width, 1e9) ** 2))} draws per chain are needed",
                 ChainsWarning,
                 stacklevel=3,
             )
     return found
 
 
+@on_problem
 def gaussian_bayesian_influence(
     problem: Problem,
     theta: Any,
     *,
-    inverse_temperature: float,
-    localisation: float,
+    inverse_temperature: Number,
+    localisation: Number,
     queries: Dataset | None = None,
     leading: bool = False,
 ) -> Float[Array, "queries n"]:
@@ -223,6 +227,7 @@ def gaussian_bayesian_influence(
     beta, gamma = _temperature(inverse_temperature, localisation)
     if not problem.least_squares:
         raise RequestError("the closed form is for linear regression with squared loss; use bayesian_influence")
+    flag(leading, "leading")
     asked = problem.data if queries is None else queries
     if not isinstance(asked, Dataset) or asked.features != problem.data.features:
         raise RequestError(f"queries must be a Dataset with {problem.data.features} features, or None")
@@ -350,9 +355,6 @@ class _QueryLosses(eqx.Module):
 
 
 def _temperature(inverse_temperature: Any, localisation: Any) -> tuple[float, float]:
-    beta, gamma = float(inverse_temperature), float(localisation)
-    if not (np.isfinite(beta) and beta > 0):
-        raise RequestError(f"inverse_temperature must be > 0 and finite, but is {inverse_temperature}")
-    if not (np.isfinite(gamma) and gamma >= 0):
-        raise RequestError(f"localisation must be ≥ 0 and finite, but is {localisation}")
-    return beta, gamma
+    return number(inverse_temperature, "inverse_temperature", above=0.0), number(
+        localisation, "localisation", least=0.0
+    )

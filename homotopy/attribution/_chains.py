@@ -5,6 +5,7 @@ import scipy.stats
 from jaxtyping import Float
 
 from .._errors import RequestError
+from ..problem._dataset import as_floats
 
 
 def split_rhat(draws: Float[np.ndarray, "chains draws k"]) -> Float[np.ndarray, " k"]:
@@ -37,7 +38,7 @@ def effective_sample_size(draws: Float[np.ndarray, "chains draws k"]) -> Float[n
 
 
 def _halves(draws: np.ndarray) -> np.ndarray:
-    draws = np.asarray(draws, dtype=float)
+    draws = np.asarray(as_floats(draws, "draws"))
     if draws.ndim != 3 or draws.shape[1] < 4:
         raise RequestError(f"draws must have shape (chains, draws ≥ 4, quantities), but has shape {draws.shape}")
     half = draws.shape[1] // 2

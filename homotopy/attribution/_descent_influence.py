@@ -21,9 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._checks import Number, Whole, choice, instance, number, shown, whole
 from .._errors import RequestError, WorkError
 from ..endpoints._points import loss_gradients
-from ..problem import Dataset, Problem
+from ..problem import Dataset, Problem, on_problem
 from ..problem._dataset import as_floats
 from ._queries import query_gradients
 
@@ -48,8 +49,9 @@ class DescentRun(eqx.Module):
         return f"descent of {self.weights.shape[0]} steps of {float(self.step):g} on {self.weights.shape[1]} points"
 
 
+@on_problem
 def descend(
-    problem: Problem, theta0: Any, *, step: float, steps: int, batch_size: int | None = None, seed: int = 0,
+    problem: Problem, theta0: Any, *, step: Number, steps: Whole, batch_size: Whole | None = None, seed: Whole = 0,
     point_weights: Any = None,
 ) -> DescentRun:  # fmt: skip
     """Gradient descent from θ₀, on all points or on random batches without replacement in every epoch.
@@ -58,16 +60,14 @@ def descend(
     `WorkError` if it diverges.
     """
     theta0 = problem.check_theta(theta0)
-    if not float(step) > 0 or isinstance(steps, bool) or int(steps) != steps or steps < 1:
-        raise RequestError(f"step must be > 0 and steps a whole number ≥ 1, but are {step} and {steps}")
+    step, steps, seed = number(step, "step", above=0.0), whole(steps, "steps", 1, 10**9), whole(seed, "seed", 0)
     n = problem.n
     if batch_size is None:
         weights = np.ones((steps, n))
     else:
-        if int(batch_size) != batch_size or not 1 <= batch_size <= n:
-            raise RequestError(f"batch_size must lie in 1…{n}, but is {batch_size}")
+        batch_size = whole(batch_size, "batch_size", 1, n)
         rng = np.random.default_rng(seed)
-        per_epoch = n // int(batch_size)
+        per_epoch = n // batch_size
         weights = np.zeros((steps, n))
         for k in range(steps):
             if k % per_epoch == 0:
@@ -79,12 +79,10 @@ def descend(
         if extra.shape not in ((n,), (steps, n)):
             raise RequestError(f"point_weights must have shape ({n},) or ({steps}, {n}), but has {extra.shape}")
         weights = weights * extra
-    thetas = _iterates(problem, theta0, jnp.asarray(weights), jnp.asarray(float(step)))
+    thetas = _iterates(problem, theta0, jnp.asarray(weights), jnp.asarray(step))
     if not np.isfinite(thetas).all():
-        raise WorkError(
-            f"gradient descent diverged: step = {float(step):g} is too large; it must be below 2/λ_max(∇²R)"
-        )
-    return DescentRun(thetas, jnp.asarray(weights), jnp.asarray(float(step)))
+        raise WorkError(f"gradient descent diverged: step = {step:g} is too large; it must be below 2/λ_max(∇²R)")
+    return DescentRun(thetas, jnp.asarray(weights), jnp.asarray(step))
 
 
 @eqx.filter_jit
@@ -97,12 +95,14 @@ def _iterates(problem, theta0, weights, step):
     return jnp.concatenate([theta0[None, :], thetas])
 
 
+@on_problem
 def sgd_influence(problem: Problem, run: DescentRun, queries: Any = None) -> Float[Array, "queries n"]:
     """The exact derivative of the queries at θ_K by the weights of the points in `run`, negated (Hara et al. 2019).
 
     One backward pass for all queries and points together. `queries` as in `flow_influence_kernel`: None for the
     components of θ_K.
     """
+    instance(run, "run", DescentRun, "what descend(problem, …) gives")
     asked = query_gradients(problem, run.thetas[-1], queries)
     return _sgd_influence(problem, run, asked)
 
@@ -125,6 +125,7 @@ def _sgd_influence(problem, run, asked):
     return total
 
 
+@on_problem
 def tracin(problem: Problem, thetas: Any, scales: Any, queries: Dataset | None = None) -> Float[Array, "queries n"]:
     """Σ_c scales_c ∇φ_q(θ_c)·∇ℓ_j(θ_c) over checkpoints `thetas` (c, dim) (Pruthi et al. 2020).
 
@@ -150,20 +151,22 @@ def _tracin(problem, checkpoints, scales, asked):
     return jax.lax.scan(add, total, (checkpoints, scales))[0]
 
 
+@on_problem
 def grad_dot(
-    problem: Problem, theta: Any, queries: Dataset | None = None, *, scale: float = 1.0
+    problem: Problem, theta: Any, queries: Dataset | None = None, *, scale: Number = 1.0
 ) -> Float[Array, "queries n"]:
     """scale · ∇φ_q(θ)·∇ℓ_j(θ) at the end of training; with `scale` the whole training time it is TracIn by one term."""
     return tracin(problem, problem.check_theta(theta, "theta")[None, :], scale, queries)
 
 
+@on_problem
 def source_influence(
     problem: Problem,
     thetas: Any,
     times: Any,
     queries: Any = None,
     *,
-    segments: int = 3,
+    segments: Whole = 3,
     hessian: str = "gauss-newton",
 ) -> Float[Array, "queries n"]:
     """SOURCE (Bae et al. 2024, arXiv 2405.12186): unrolling with the curvature standing still on each segment.
@@ -180,11 +183,11 @@ def source_influence(
     checkpoints = _checkpoints(problem, thetas)
     at = np.asarray(as_floats(times, "times"))
     if at.shape != (len(checkpoints),) or len(at) < 2 or (np.diff(at) <= 0).any():
-        raise RequestError(f"times must increase and be one per checkpoint ({len(checkpoints)} ≥ 2), but are {times}")
-    if hessian not in ("exact", "gauss-newton"):
-        raise RequestError(f"hessian must be exact or gauss-newton, but is {hessian!r}")
-    if isinstance(segments, bool) or int(segments) != segments or not 1 <= segments <= len(at) - 1:
-        raise RequestError(f"segments must lie in 1…{len(at) - 1} (checkpoints − 1), but is {segments}")
+        raise RequestError(
+            f"times must increase and be one per checkpoint ({len(checkpoints)} ≥ 2), but are {shown(times)}"
+        )
+    choice(hessian, "hessian", ("exact", "gauss-newton"))
+    segments = whole(segments, "segments", 1, len(at) - 1)
     edges = np.linspace(at[0], at[-1], int(segments) + 1)
     overlap = np.stack([_hat_integrals(at, lower, upper) for lower, upper in itertools.pairwise(edges)])
     asked = query_gradients(problem, checkpoints[-1], queries)

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float
 
+from .._checks import Number, instance, number, whole
 from .._errors import RequestError, WorkError
 from ..endpoints._progress import tracked
 
@@ -43,9 +44,9 @@ class ShapleyEstimate:
     seed: int
     squares: Float[np.ndarray, " n"]
 
-    def interval(self, level: float = 0.95, *, simultaneous: bool = False) -> Float[np.ndarray, "n 2"]:
+    def interval(self, level: Number = 0.95, *, simultaneous: bool = False) -> Float[np.ndarray, "n 2"]:
         """Student's intervals of the values, one by one, or together covering all n (Bonferroni)."""
-        if not 0 < level < 1:
+        if not 0 < number(level, "level") < 1:
             raise RequestError(f"level must lie between 0 and 1, but is {level}")
         half = half_width(self.standard_errors, self.permutations, level, len(self.values) if simultaneous else 1)
         return np.stack([self.values - half, self.values + half], axis=1)
@@ -71,12 +72,12 @@ def check_sampling(
     method: str, seed: int,
 ) -> None:  # fmt: skip
     """`RequestError` for what could not be done or would be ignored."""
-    for what, number in (("permutations", permutations), ("batch", batch)):
-        if isinstance(number, bool) or int(number) != number or number < 1:
-            raise RequestError(f"{what} must be a whole number ≥ 1, but is {number!r}")
+    whole(permutations, "permutations", 1, 10**9), whole(batch, "batch", 1, 10**9), whole(seed, "seed", 0)
     for name, bound in (("stop_change", tolerance), ("stop_width", width)):
-        if bound is not None and not bound > 0:
-            raise RequestError(f"{name} must be > 0, or None for no such criterion, but is {bound}")
+        if bound is not None:
+            number(bound, f"{name} (None for no such criterion)", above=0.0)
+    if state is not None:
+        instance(state, "state", ShapleyEstimate, "what an earlier run gave")
     if state is not None and (len(state.values), state.method, state.seed) != (n, method, seed):
         raise RequestError(
             f"state must come from the same run: {method}, n = {n}, seed = {seed}; but it is {state.method}, "
@@ -158,7 +159,7 @@ def _reason(errors, done, change, stop_change, stop_width, converged) -> str:
         if width <= stop_width:
             return f"every 95 % interval is within ±{stop_width:g}"
         if not converged:
-            needed = f"about {int(np.ceil(done * (width / stop_width) ** 2))}" if np.isfinite(width) else "more"
+            needed = f"about {int(np.ceil(done * min(width / stop_width, 1e9) ** 2))}" if np.isfinite(width) else "more"
             return (
                 f"too few permutations for the interval ±{stop_width:g} that was asked for: it is ±{width:.3g} after "
                 f"{done}, and {needed} permutations are needed"

@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._errors import RequestError, WorkError
-from ..flow import AbstractSchedule, Constant, simulate
+from .._checks import Number, as_time, as_times, as_tolerance
+from .._errors import WorkError
+from ..flow import AbstractSchedule, Constant, check, simulate
 from ..flow._diffrax import advice, choose_solver
-from ..flow._simulate import as_saved_times, as_time
-from ..problem import Problem
+from ..problem import Problem, on_problem
 from ..scheduler._pontryagin import _Reversed
 from ._queries import query_gradients
 
@@ -56,6 +56,7 @@ class FlowKernel(eqx.Module):
         )
 
 
+@on_problem
 def flow_influence_kernel(
     problem: Problem,
     theta0: Any,
@@ -65,8 +66,8 @@ def flow_influence_kernel(
     queries: Any = None,
     schedule: AbstractSchedule | None = None,
     solver: str | diffrax.AbstractSolver | None = None,
-    rtol: float = 1e-9,
-    atol: float = 1e-11,
+    rtol: Number = 1e-9,
+    atol: Number = 1e-11,
 ) -> FlowKernel:
     """k_qj(t) and −∫_t^T k_qj for all n points, at `ts` (101 equal steps of [0, t1] when not given).
 
@@ -77,10 +78,10 @@ def flow_influence_kernel(
     """
     theta0 = problem.check_theta(theta0)
     schedule = Constant(1.0) if schedule is None else schedule
-    t1 = as_time(t1)
-    ts = jnp.linspace(0.0, t1, 101) if ts is None else as_saved_times(ts)
-    if float(ts[-1]) > float(t1):
-        raise RequestError(f"ts must end at or before t1 = {float(t1):g}, but ends at {float(ts[-1]):g}")
+    t1 = as_time(t1, finite="the kernel is that of θ(T) at a finite T")
+    ts = as_times(ts, t1)
+    rtol, atol = as_tolerance(rtol, "rtol"), as_tolerance(atol, "atol")
+    check(schedule, t1, points=problem.delete.shape[0])
     forward = simulate(
         problem, schedule, theta0, t1=t1, ts=ts, method="diffrax", solver=solver, dense=True, rtol=rtol, atol=atol
     )
@@ -90,9 +91,7 @@ def flow_influence_kernel(
     dense = forward.dense
     kernels, removals, steps = [], [], []
     for gradient in asked:
-        arcs, times, result, count = _adjoint(
-            problem, mirrored, dense, gradient, t1, chosen, jnp.asarray(rtol), jnp.asarray(atol)
-        )
+        arcs, times, result, count = _adjoint(problem, mirrored, dense, gradient, t1, chosen, rtol, atol)
         if result != diffrax.RESULTS.successful:
             raise WorkError(f"adjoint solve: {advice(result, _MAX_STEPS)}")
         edges = _edges(np.asarray(times), np.asarray(ts), float(t1))

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Bool, Float, Int
 
+from .._checks import Number, Whole, as_array, flag, number, shown, whole
 from .._errors import RequestError
 from ..problem._dataset import as_floats
 from ._shapley import Value, evaluate
@@ -51,6 +52,8 @@ def linear_datamodelling_score(
     they are known already: one set of retrainings judges many scores. The interval is a percentile bootstrap.
     """
     scores = _scores(scores)
+    if not 0 < number(level, "level") < 1:
+        raise RequestError(f"level must lie between 0 and 1, but is {level}")
     masks = datamodelling_subsets(len(scores), subsets=subsets, fraction=fraction, seed=seed)
     if (value is None) == (actual is None):
         raise RequestError("either value or actual must be given: what to train, or the values already found")
@@ -66,14 +69,14 @@ def linear_datamodelling_score(
 
 
 def datamodelling_subsets(
-    n: int, *, subsets: int = 100, fraction: float = 0.5, seed: int = 0
+    n: Whole, *, subsets: Whole = 100, fraction: Number = 0.5, seed: Whole = 0
 ) -> Bool[np.ndarray, "m n"]:
     """The random subsets (subsets, n) of `linear_datamodelling_score`."""
+    n, subsets, seed = whole(n, "n", 2, 10**9), whole(subsets, "subsets", 3, 10**9), whole(seed, "seed", 0)
+    fraction = number(fraction, "fraction", least=0.0, most=1.0)
     size = round(fraction * n)
-    if not 0 < size < n or subsets < 3:
-        raise RequestError(
-            f"fraction must leave 1…{n - 1} of {n} points and subsets be ≥ 3, but are {fraction} and {subsets}"
-        )
+    if not 0 < size < n:
+        raise RequestError(f"fraction must leave 1…{n - 1} of {n} points, but is {fraction}")
     rng = np.random.default_rng([seed, 0])
     masks = np.zeros((subsets, n), bool)
     for mask in masks:
@@ -101,9 +104,10 @@ def addition_curve(
 def _curve(scores, value, counts, best_first, vectorised, *, keep):
     scores = _scores(scores)
     n = len(scores)
-    counts = np.arange(n + 1) if counts is None else np.asarray(counts)
+    flag(best_first, "best_first")
+    counts = np.arange(n + 1) if counts is None else as_array(counts)
     if counts.ndim != 1 or counts.dtype.kind not in "iu" or counts.size == 0 or counts.min() < 0 or counts.max() > n:
-        raise RequestError(f"counts must be whole numbers in 0…{n}, but are {counts}")
+        raise RequestError(f"counts must be whole numbers in 0…{n}, but are {shown(counts)}")
     order = np.argsort(-scores if best_first else scores, kind="stable")
     rank = np.empty(n, int)
     rank[order] = np.arange(n)
@@ -115,7 +119,7 @@ def mislabel_auc(scores: Any, wrong: Any) -> float:
     """Area under the ROC curve of finding the points `wrong` (n,) (boolean) by their low scores: 1 = all at the bottom,
     0.5 = chance (Mann–Whitney, ties count half)."""
     scores = _scores(scores)
-    wrong = np.asarray(wrong)
+    wrong = as_array(wrong)
     if wrong.shape != scores.shape or wrong.dtype != bool:
         raise RequestError(f"wrong must be a boolean mask {scores.shape}, but has shape {wrong.shape} of {wrong.dtype}")
     bad, good = int(wrong.sum()), int((~wrong).sum())

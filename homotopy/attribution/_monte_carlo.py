@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import instance, number, whole
 from .._errors import RequestError, WorkError
-from ..problem import Problem
+from ..problem import Problem, on_problem
 from ._estimate import ShapleyEstimate, sample
 from ._shapley import Value, _count, evaluate, require_finite
 from ._utility import RefitUtility, _score
@@ -41,14 +42,13 @@ def truncated_monte_carlo_shapley(
     Raises `RequestError` for options out of range, `WorkError`, naming the subset, where `value` is not finite.
     """
     n = _count(value, n)
-    if not 0 <= truncation < 1:
+    if not 0 <= number(truncation, "truncation") < 1:
         raise RequestError(f"truncation must lie in [0, 1), but is {truncation}")
-    if int(patience) != patience or patience < 1:
-        raise RequestError(f"patience must be a whole number ≥ 1, but is {patience}")
+    patience, batch = whole(patience, "patience", 1), whole(batch, "batch", 1)
     ends = evaluate(value, np.stack([np.zeros(n, bool), np.ones(n, bool)]), vectorised)
     full, margin = float(ends[1]), truncation * abs(float(ends[1] - ends[0]))
     # Without truncation nothing may be cut, even where v is constant.
-    rest = int(patience) if truncation > 0 else n + 1
+    rest = patience if truncation > 0 else n + 1
 
     def marginals(orders):
         if isinstance(value, RefitUtility):
@@ -91,6 +91,7 @@ def _walk(value, orders, empty, full, margin, patience, vectorised):
     return values, used
 
 
+@on_problem
 def gradient_shapley(
     problem: Problem,
     utility: RefitUtility,
@@ -115,13 +116,11 @@ def gradient_shapley(
     permutation is run through again, and a point's gains add up. The values of one run sum to the mean of
     v(θ_end) − v(θ₀). The criteria are those of `truncated_monte_carlo_shapley`. `WorkError` if the descent diverges.
     """
+    instance(utility, "utility", RefitUtility, "RefitUtility(problem, queries)")
     theta = utility.theta0 if theta0 is None else problem.check_theta(theta0)
     if theta0 is None and utility.method == "descent":
         theta = utility.theta0
-    if not float(step) > 0:
-        raise RequestError(f"step must be > 0, but is {step}")
-    if int(epochs) != epochs or epochs < 1:
-        raise RequestError(f"epochs must be a whole number ≥ 1, but is {epochs}")
+    step, epochs, batch = number(step, "step", above=0.0), whole(epochs, "epochs", 1), whole(batch, "batch", 1)
 
     def marginals(orders):
         filled = np.concatenate([orders, np.repeat(orders[-1:], batch - len(orders), axis=0)])

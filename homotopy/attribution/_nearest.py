@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.distance import cdist
 
+from .._checks import whole
 from .._errors import RequestError
 from ..problem._dataset import as_floats
 
@@ -33,8 +34,7 @@ def knn_shapley(x: Any, y: Any, queries: Any, targets: Any, neighbours: int) -> 
         raise RequestError(
             f"y must have shape {x.shape[:1]} and targets {queries.shape[:1]}, but have {y.shape} and {targets.shape}"
         )
-    if isinstance(neighbours, bool) or int(neighbours) != neighbours or neighbours < 1:
-        raise RequestError(f"neighbours must be a whole number ≥ 1, but is {neighbours!r}")
+    neighbours = whole(neighbours, "neighbours", 1)
     n = len(x)
     total = np.zeros(n)
     scale = 1.0 / np.maximum(int(neighbours), np.arange(1, n + 1))

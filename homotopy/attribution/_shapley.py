@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from .._checks import Whole, flag, shown, whole
 from .._errors import RequestError, WorkError
 from ._utility import RefitUtility, all_masks
 
@@ -60,7 +61,9 @@ def leave_one_out_values(value: Value, n: int, *, vectorised: bool = False) -> F
 
 def evaluate(value: Value, masks: np.ndarray, vectorised: bool) -> Float[np.ndarray, " m"]:
     """v of every mask (m, n), checked."""
-    if vectorised or isinstance(value, RefitUtility):
+    if not callable(value):
+        raise RequestError(f"value must be a function of a boolean mask (n,), or a RefitUtility, but is {shown(value)}")
+    if flag(vectorised, "vectorised") or isinstance(value, RefitUtility):
         values = np.asarray(value(masks), dtype=float)
         if values.shape != (len(masks),):
             raise RequestError(
@@ -85,9 +88,9 @@ def require_finite(values: np.ndarray, subset: Callable[[int], Sequence[int]]) -
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
         members = list(subset(int(bad[0])))
-        shown = ", ".join(map(str, members[:8])) + (", …" if len(members) > 8 else "")
+        named = ", ".join(map(str, members[:8])) + (", …" if len(members) > 8 else "")
         raise WorkError(
-            f"the utility is {values[bad[0]]} on the subset {{{shown}}} of {len(members)} points "
+            f"the utility is {values[bad[0]]} on the subset {{{named}}} of {len(members)} points "
             f"({bad.size} such); give it a defined value there"
         )
 
@@ -96,9 +99,8 @@ def _members(mask: np.ndarray) -> list[int]:
     return [int(i) for i in np.flatnonzero(mask)]
 
 
-def _count(value: Value, n: int) -> int:
-    if isinstance(n, bool) or int(n) != n or n < 1:
-        raise RequestError(f"n must be a whole number ≥ 1, but is {n!r}")
+def _count(value: Value, n: Whole) -> int:
+    n = whole(n, "n", 1, 10**6)
     if isinstance(value, RefitUtility) and value.n != n:
         raise RequestError(f"n must be the number of points of the utility, {value.n}, but is {n}")
-    return int(n)
+    return n

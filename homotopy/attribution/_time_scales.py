@@ -25,6 +25,7 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Array, Float
 
+from .._checks import Number, Whole, as_time, as_tolerance, shown, whole
 from .._errors import RequestError, WorkError
 from ..flow import Rodas5P
 from ..problem._dataset import as_floats
@@ -49,10 +50,11 @@ class TimeScales(eqx.Module):
     learnt: Float[np.ndarray, "e degrees"]
     steps: Float[Array, " e"]
 
-    def exponents(self, smallest: int = 3) -> Float[np.ndarray, "degrees 2"]:
+    def exponents(self, smallest: Whole = 3) -> Float[np.ndarray, "degrees 2"]:
         """Slope of log t_k against log ε̄ over the `smallest` ε̄, and its standard error (0 for two points)."""
-        if not 2 <= smallest <= len(self.learnt):
-            raise RequestError(f"smallest must lie in 2…{len(self.learnt)} (the number of ε̄), but is {smallest}")
+        if len(self.learnt) < 2:
+            raise RequestError("a slope needs the learning times of at least two ε̄, but there is one")
+        smallest = whole(smallest, "smallest", 2, len(self.learnt))
         order = np.argsort(np.asarray(self.epsilons))[:smallest]
         found = []
         for times in self.learnt[order].T:
@@ -70,8 +72,9 @@ class TimeScales(eqx.Module):
         return f"time-scales for ε̄ = {low:g} … {high:g}, exponents at the smallest: {shown}"
 
 
-def theoretical_exponents(degrees: int) -> Float[np.ndarray, " degrees"]:
+def theoretical_exponents(degrees: Whole) -> Float[np.ndarray, " degrees"]:
     """1 for degree 0 and 1/(2l) for degree l."""
+    degrees = whole(degrees, "degrees", 1, 10**6)
     return np.array([1.0 if k == 0 else 1.0 / (2.0 * k) for k in range(degrees)])
 
 
@@ -82,10 +85,10 @@ def two_layer_time_scales(
     sigma: Any = (1.0, 1.0, 1.0),
     initial: Any,
     directions: Any = None,
-    t1: float = 10.0,
-    times: int = 400,
-    rtol: float = 1e-8,
-    atol: float = 1e-10,
+    t1: Number = 10.0,
+    times: Whole = 400,
+    rtol: Number = 1e-8,
+    atol: Number = 1e-10,
 ) -> TimeScales:
     """The reduced system for every ε̄ in `epsilons`, or the whole network when `directions` are given.
 
@@ -98,16 +101,18 @@ def two_layer_time_scales(
         jnp.atleast_1d(as_floats(values, what))
         for values, what in ((epsilons, "epsilons"), (phi, "phi"), (sigma, "sigma"), (initial, "initial"))
     )
+    if initial.ndim != 1 or initial.size == 0:
+        raise RequestError(f"initial must be a list of at least one number (m,), but has shape {initial.shape}")
     if phi.shape != sigma.shape or phi.ndim != 1:
         raise RequestError(
             f"phi and sigma must have one entry per degree, but have shapes {phi.shape} and {sigma.shape}"
         )
-    if epsilons.ndim != 1 or float(epsilons.min()) <= 0:
-        raise RequestError(f"epsilons must be a list of numbers > 0, but is {epsilons}")
-    if not float(t1) > _FIRST * float(epsilons.max()) or int(times) < 2:
-        raise RequestError(
-            f"t1 must be beyond the first time {_FIRST}·ε̄ and times at least 2, but are {t1} and {times}"
-        )
+    if epsilons.ndim != 1 or epsilons.size == 0 or float(epsilons.min()) <= 0:
+        raise RequestError(f"epsilons must be a list of numbers > 0, but is {shown(np.asarray(epsilons))}")
+    t1, times = as_time(t1, finite="learning times are those of a finite run"), whole(times, "times", 2, 10**6)
+    rtol, atol = as_tolerance(rtol, "rtol"), as_tolerance(atol, "atol")
+    if not float(t1) > _FIRST * float(epsilons.max()):
+        raise RequestError(f"t1 must be beyond the first time {_FIRST}·ε̄, but is {float(t1):g}")
     m = initial.shape[0]
     if directions is None:
         first = jnp.zeros((m, 1))
@@ -120,8 +125,7 @@ def two_layer_time_scales(
         if not np.allclose(np.sum(np.asarray(first) ** 2, axis=1), 1.0, atol=1e-9):
             raise RequestError("directions must have rows of length 1")
     ts, a, w, risks, steps = _solve(
-        epsilons, phi, sigma, initial, first, directions is None, jnp.asarray(float(t1)), int(times),
-        jnp.asarray(rtol), jnp.asarray(atol),
+        epsilons, phi, sigma, initial, first, directions is None, t1, times, rtol, atol,
     )  # fmt: skip
     if not np.isfinite(np.asarray(a)).all():
         bad = np.flatnonzero(~np.isfinite(np.asarray(a)).all(axis=(1, 2)))

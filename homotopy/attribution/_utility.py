@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from .._checks import choice, instance, number, whole
 from .._errors import RequestError, WorkError
 from ..endpoints._optimum import is_convex
 from ..endpoints._points import loss_derivatives
@@ -62,8 +63,9 @@ class RefitUtility(eqx.Module):
         step: Any = None,
         steps: int | None = None,
     ):
-        if score not in SCORES:
-            raise RequestError(f"score must be one of {', '.join(SCORES)}, but is {score!r}")
+        instance(problem, "problem", Problem, "a Problem such as Problem(LinearRegression(), data, delete=0)")
+        instance(queries, "queries", Dataset, "a Dataset(x, y)")
+        choice(score, "score", SCORES)
         if queries.features != problem.data.features or queries.y.ndim != problem.data.y.ndim:
             raise RequestError(
                 f"queries must have {problem.data.features} features and targets like the data's, but x has shape "
@@ -93,10 +95,9 @@ class RefitUtility(eqx.Module):
             return
         if theta0 is None or step is None or steps is None:
             raise RequestError("a network's utility needs theta0=, step= and steps=: the training that is repeated")
-        if not float(step) > 0 or int(steps) < 1:
-            raise RequestError(f"step must be > 0 and steps ≥ 1, but are {step} and {steps}")
+        step, steps = number(step, "step", above=0.0), whole(steps, "steps", 1, 10**9)
         self.method = "descent"
-        self.theta0, self.step, self.steps = problem.check_theta(theta0), jnp.asarray(float(step)), int(steps)
+        self.theta0, self.step, self.steps = problem.check_theta(theta0), jnp.asarray(step), steps
 
     @property
     def n(self) -> int:

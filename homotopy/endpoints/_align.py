@@ -12,11 +12,12 @@ from jaxtyping import Array, Float
 from scipy.optimize import linear_sum_assignment
 
 from .._errors import RequestError
-from ..problem import MLP, Problem
+from ..problem import MLP, Problem, on_problem
 
 _ODD = ("tanh", "sin", "identity")
 
 
+@on_problem
 def align(problem: Problem, theta: Any, reference: Any) -> Float[Array, " dim"]:
     """The θ′ with f(θ′; ·) = f(θ; ·) nearest to `reference` over all permutations and sign flips of hidden neurons.
 

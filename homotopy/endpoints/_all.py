@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._checks import choice
 from .._errors import RequestError, WorkError
-from ..problem import Problem
+from ..problem import Problem, on_problem
 from ._endpoint import NEARNESS, STATIONARITY, Endpoint, Outcome, is_concrete, require_dense
 from ._newton import minimise
 from ._objectives import WeightedRisk
@@ -32,6 +33,7 @@ _BATCH = 1024
 _BLOCK = 32
 
 
+@on_problem
 def leave_one_out_all(
     problem: Problem,
     *,
@@ -58,6 +60,7 @@ def leave_one_out_all(
     return found.theta
 
 
+@on_problem
 def leave_one_out_proof(
     problem: Problem, *, theta: Any = None, start: str = "auto", theta0: Any = None, progress: bool = False
 ) -> Endpoint:
@@ -67,8 +70,7 @@ def leave_one_out_proof(
     risks: a lower bound for least squares, an estimate where H varies with θ.
     """
     require_dense(problem, "leave_one_out_all")
-    if start not in ("auto", "continued", "warm", "cold"):
-        raise RequestError(f"start must be auto, continued, warm or cold, but is {start!r}")
+    choice(start, "start", ("auto", "continued", "warm", "cold"))
     if not is_convex(problem):
         return _network(problem, theta, start, theta0, progress)
     if start != "auto" or theta0 is not None:

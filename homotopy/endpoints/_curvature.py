@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from .._errors import RequestError, WorkError
+from .._checks import choice
+from .._errors import WorkError
 from ..problem import Problem
 from ._endpoint import as_damping, is_concrete
 from ._frame import frame, spectrum
@@ -42,8 +43,7 @@ class Curvature(eqx.Module):
         damping: Any = 0.0,
         progress: bool = False,
     ):
-        if hessian not in ("exact", "gauss-newton"):
-            raise RequestError(f"hessian must be 'exact' or 'gauss-newton', but is {hessian!r}")
+        choice(hessian, "hessian", ("exact", "gauss-newton"))
         self.problem = problem
         self.theta = theta
         self.epsilon = jnp.asarray(epsilon, dtype=float)

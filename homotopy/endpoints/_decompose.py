@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from .._checks import choice, instance, number, whole
 from .._errors import RequestError
 from ..flow import Constant, simulate
-from ..problem import Problem
+from ..problem import Problem, on_problem
 from ._endpoint import Endpoint
 from ._inverse import AbstractInverse, LiSSA
 from ._newton import assess
@@ -63,9 +64,10 @@ class ErrorDecomposition(eqx.Module):
         gaps = np.asarray(self.shares(of) if shares else self._gaps(of))
         if gaps.ndim != 3:
             raise RequestError("interval needs several runs, (seeds, points): decompose_errors gives them")
-        if not 0 < level < 1:
+        if not 0 < number(level, "level") < 1:
             raise RequestError(f"level must lie between 0 and 1, but is {level}")
-        rng = np.random.default_rng(seed)
+        resamples = whole(resamples, "resamples", 1)
+        rng = np.random.default_rng(whole(seed, "seed", 0))
         rows = rng.integers(gaps.shape[0], size=(resamples, gaps.shape[0]))
         columns = rng.integers(gaps.shape[1], size=(resamples, gaps.shape[1]))
         means = np.stack([gaps[r][:, c].mean(axis=(0, 1)) for r, c in zip(rows, columns, strict=True)])
@@ -73,8 +75,7 @@ class ErrorDecomposition(eqx.Module):
         return gaps.mean(axis=(0, 1)), low, high
 
     def _gaps(self, of: str) -> Array:
-        if of not in ("parameters", "outputs"):
-            raise RequestError(f"of must be 'parameters' or 'outputs', but is {of!r}")
+        choice(of, "of", ("parameters", "outputs"))
         return self.parameters if of == "parameters" else self.outputs
 
     def __str__(self) -> str:
@@ -88,6 +89,7 @@ class ErrorDecomposition(eqx.Module):
         )
 
 
+@on_problem
 def decompose_error(
     problem: Problem,
     theta0: Any,
@@ -131,6 +133,7 @@ def decompose_error(
     )  # fmt: skip
 
 
+@on_problem
 def decompose_errors(
     problem: Problem,
     *,
@@ -146,6 +149,10 @@ def decompose_errors(
 
     `points` holds indices, or groups of one size. `interval` of the result gives means with confidence intervals.
     """
+    for what, several in (("points", points), ("seeds", seeds)):
+        instance(several, what, (Sequence, np.ndarray), "a list, even of one")
+    for seed in seeds:
+        whole(seed, "seeds: each", 0)
     runs = [(seed, j) for seed in seeds for j in points]
     if not runs:
         raise RequestError("points and seeds must each name at least one")

@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..problem import Problem
+from .._checks import Whole, is_concrete, whole
+from .._errors import WorkError
+from ..problem import Problem, on_problem
 from ._curvature import Curvature, definite, factor
 from ._endpoint import as_epsilon
 from ._optimum import trained
@@ -47,6 +49,7 @@ def theta_dot(problem: Problem, theta: Array, epsilon: Array) -> tuple[Array, Ar
     return first, -found.solve(third + 2.0 * own)
 
 
+@on_problem
 def theta_ddot(problem: Problem, *, epsilon: Any = 1.0, theta: Any = None) -> Float[Array, " dim"]:
     """θ̈(ε) at the optimum θ(ε), computed for linear and logistic regression when not given (one number ε)."""
     epsilon = as_epsilon(problem, epsilon)
@@ -55,15 +58,21 @@ def theta_ddot(problem: Problem, *, epsilon: Any = 1.0, theta: Any = None) -> Fl
     return eqx.filter_jit(theta_dot)(problem, theta, epsilon)[1]
 
 
-def theta_dot_change(problem: Problem, *, start: Any = None, points: int = 33) -> ThetaDotChange:
+@on_problem
+def theta_dot_change(problem: Problem, *, start: Any = None, points: Whole = 33) -> ThetaDotChange:
     """‖θ̇(1) − θ̇(0)‖ ≤ max_ε ‖θ̈(ε)‖ along the continued path from θ* (notes, "How different really is θ̇(1) from θ̇(0)?").
 
     `points` values of ε, odd, from 1 to 0; `start` as in `path`. Raises as `path` does.
     """
+    points = whole(points, "points", 3, 100_001)
     points = points + 1 - points % 2
     epsilons = jnp.linspace(1.0, 0.0, points)
     thetas = path(problem, epsilons, start=start).thetas
     first, second = _along(problem, thetas, epsilons)
+    if is_concrete(second) and not bool(jnp.isfinite(second).all()):
+        raise WorkError(
+            "∇²R_ε is singular somewhere on the path, and θ̇(ε) is not defined there; give the problem a ridge"
+        )
     norms = jnp.linalg.norm(second, axis=1)
     simpson = jnp.where(jnp.arange(points) % 2 == 1, 4.0, 2.0).at[jnp.array([0, -1])].set(1.0) / (3.0 * (points - 1))
     change = first[0] - first[-1]

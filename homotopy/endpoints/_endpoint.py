@@ -8,10 +8,10 @@ import enum
 from typing import Any
 
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from .._checks import is_concrete, shown
 from .._errors import RequestError, WorkError
 from ..problem import Problem
 from ..problem._dataset import as_floats
@@ -129,11 +129,6 @@ class Endpoint(eqx.Module):
         return ", ".join(parts)
 
 
-def is_concrete(value: Any) -> bool:
-    """Whether there are values to look at (not inside a trace)."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
-
-
 def checked(endpoint: Endpoint, throw: bool, advice: str = "") -> Endpoint:
     """The endpoint, or `WorkError` if it did not converge, saying why and what to try."""
     if not throw or not is_concrete(endpoint.converged) or bool(endpoint.converged):
@@ -167,7 +162,7 @@ def as_epsilon(problem: Problem, epsilon: Any) -> Float[Array, "..."]:
         k = problem.delete.shape[0]
         raise RequestError(f"epsilon must be one number or one per deleted point ({k}), but has shape {values.shape}")
     if is_concrete(values) and bool(((values < 0) | (values > 1)).any()):
-        raise RequestError(f"epsilon must lie in [0, 1] (1 keeps the point, 0 deletes it), but is {epsilon}")
+        raise RequestError(f"epsilon must lie in [0, 1] (1 keeps the point, 0 deletes it), but is {shown(epsilon)}")
     return values
 
 

@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._errors import RequestError, WorkError
-from ..problem import Problem
+from .._checks import choice
+from .._errors import WorkError
+from ..problem import Problem, on_problem
 from ._curvature import Curvature, Factor, definite
 from ._endpoint import Endpoint, NotStationaryWarning, is_concrete
 from ._frame import frame
@@ -61,6 +62,7 @@ class Influence(eqx.Module):
         )
 
 
+@on_problem
 def influence(
     problem: Problem,
     *,
@@ -81,8 +83,7 @@ def influence(
     exact linearisation of the PBRF at any θˢ. Raises `WorkError`, with the eigenvalue, if the matrix is singular or
     indefinite, `RequestError` for a missing θ or a negative damping.
     """
-    if at not in ("full", "deleted"):
-        raise RequestError(f"at must be 'full' or 'deleted', but is {at!r}")
+    choice(at, "at", ("full", "deleted"))
     epsilon = 1.0 if at == "full" else 0.0
     theta = trained(problem, theta, epsilon)
     curvature = Curvature(problem, theta, epsilon, hessian=hessian, damping=damping, progress=progress)
@@ -98,6 +99,7 @@ def influence(
     )
 
 
+@on_problem
 def newton_estimate(problem: Problem, *, theta: Any = None, damping: Any = 0.0) -> Endpoint:
     """θ_Nt = θ* − H_{R⁻}(θ*)⁻¹ ∇R⁻(θ*), one Newton step towards θ*₋ (notes, Definition 6; Koh et al. 2019).
 
@@ -112,6 +114,7 @@ def newton_estimate(problem: Problem, *, theta: Any = None, damping: Any = 0.0) 
     return _assess(problem, theta - step, theta, "Newton estimate")
 
 
+@on_problem
 def corrected_influence(
     problem: Problem,
     *,

@@ -7,6 +7,7 @@ Notation: B + nλI `curvature`, v `vector`, x the answer, r = ‖(B + nλI)x −
 """
 
 import abc
+import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, Float, Int
 
+from .._checks import Number, Whole, as_tolerance, whole
 from ._curvature import Curvature, Factor, factor
 from ._spectrum import lanczos, largest_eigenvalue, nystrom
 
@@ -63,10 +65,14 @@ class CG(AbstractInverse):
     O(rank·dim), which pays where few eigenvalues lie far above nλ.
     """
 
-    rtol: float = 1e-10
-    max_steps: int | None = eqx.field(static=True, default=None)
-    rank: int = eqx.field(static=True, default=0)
-    seed: int = eqx.field(static=True, default=0)
+    rtol: Number = 1e-10
+    max_steps: Whole | None = eqx.field(static=True, default=None)
+    rank: Whole = eqx.field(static=True, default=0)
+    seed: Whole = eqx.field(static=True, default=0)
+
+    def __check_init__(self):
+        as_tolerance(self.rtol, "rtol")
+        _wholes(self, max_steps=1, rank=0, seed=0)
 
     def prepare(self, curvature):
         if self.rank == 0:
@@ -93,9 +99,13 @@ class CG(AbstractInverse):
 class GMRES(AbstractInverse):
     """Restarted GMRES to a residual of `rtol`, for an indefinite or nearly singular B + nλI; memory O(restart·dim)."""
 
-    rtol: float = 1e-10
-    max_steps: int | None = eqx.field(static=True, default=None)
-    restart: int = eqx.field(static=True, default=50)
+    rtol: Number = 1e-10
+    max_steps: Whole | None = eqx.field(static=True, default=None)
+    restart: Whole = eqx.field(static=True, default=50)
+
+    def __check_init__(self):
+        as_tolerance(self.rtol, "rtol")
+        _wholes(self, max_steps=1, restart=1)
 
     def prepare(self, curvature):
         return None
@@ -116,10 +126,15 @@ class LiSSA(AbstractInverse):
     the iterates; `scale` is σ, from a power iteration when None.
     """
 
-    steps: int = eqx.field(static=True, default=1000)
-    batch: int | None = eqx.field(static=True, default=None)
-    scale: float | None = None
-    seed: int = eqx.field(static=True, default=0)
+    steps: Whole = eqx.field(static=True, default=1000)
+    batch: Whole | None = eqx.field(static=True, default=None)
+    scale: Number | None = None
+    seed: Whole = eqx.field(static=True, default=0)
+
+    def __check_init__(self):
+        _wholes(self, steps=1, batch=1, seed=0)
+        if self.scale is not None:
+            as_tolerance(self.scale, "scale")
 
     def prepare(self, curvature):
         if self.scale is not None:
@@ -158,9 +173,12 @@ class Arnoldi(AbstractInverse):
     which is what taking B as 0 there would give): one product a vector. Memory O(steps·dim).
     """
 
-    rank: int = eqx.field(static=True, default=50)
-    steps: int | None = eqx.field(static=True, default=None)
-    seed: int = eqx.field(static=True, default=0)
+    rank: Whole = eqx.field(static=True, default=50)
+    steps: Whole | None = eqx.field(static=True, default=None)
+    seed: Whole = eqx.field(static=True, default=0)
+
+    def __check_init__(self):
+        _wholes(self, rank=1, steps=1, seed=0)
 
     def prepare(self, curvature):
         dim = curvature.theta.shape[0]
@@ -181,6 +199,15 @@ class Arnoldi(AbstractInverse):
         clear = (bent > 1e-12 * jnp.max(jnp.abs(values)) * size) & (size > 1e-24 * (vector @ vector))
         rest = jnp.where(clear, size / jnp.where(clear, bent, 1.0), 0.0) * rest
         return x + rest, jnp.asarray(vectors.shape[1])
+
+
+def _wholes(solver: AbstractInverse, **least: int) -> None:
+    """The solver's whole numbers, each at least what is given here; None is for whatever has that default."""
+    defaults = {field.name: field.default for field in dataclasses.fields(solver)}
+    for what, bound in least.items():
+        value = getattr(solver, what)
+        if value is not None or defaults[what] is not None:
+            whole(value, what, bound, 10**9)
 
 
 def _operator(product, like: Array, tag) -> lx.FunctionLinearOperator:

@@ -17,12 +17,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._errors import RequestError
-from ..problem import Problem, SquaredLoss
+from ..problem import Problem, SquaredLoss, on_problem
 from ._curvature import Curvature, Factor, definite
 from ._optimum import trained
 from ._points import outputs_per_point, point
 
 
+@on_problem
 def leverage(
     problem: Problem,
     *,
@@ -41,6 +42,7 @@ def leverage(
     return _leverages(curvature, definite(curvature, "leverage"))
 
 
+@on_problem
 def cooks_distance(problem: Problem, *, theta: Any = None) -> Float[Array, " n"]:
     """Cook's distance D_i = δ_iᵀ G δ_i/(d·φ), δ_i the leverage-corrected change of θ without point i (Cook 1977).
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._errors import RequestError
-from ..problem import Dataset, Problem
+from ..problem import Dataset, Problem, on_problem
 from ..problem._dataset import as_floats
 from ._curvature import Curvature
 from ._frame import frame
@@ -24,6 +24,7 @@ from ._points import loss_gradients
 from ._solvers import solve_rows
 
 
+@on_problem
 def influence_matrix(
     problem: Problem,
     queries: Dataset | Callable[[Array], Array] | Any = None,
@@ -50,6 +51,7 @@ def influence_matrix(
     return asked @ solve_rows(curvature, gradients, solver).x.T
 
 
+@on_problem
 def self_influence(
     problem: Problem,
     *,
@@ -67,6 +69,7 @@ def self_influence(
     return jnp.sum(gradients * solve_rows(curvature, gradients, solver).x, axis=1)
 
 
+@on_problem
 def weight_jacobian(
     problem: Problem,
     *,

@@ -12,8 +12,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._checks import choice, flag
 from .._errors import RequestError
-from ..problem import Problem
+from ..problem import Problem, on_problem
 from . import _separation
 from ._endpoint import Endpoint, as_epsilon, checked, is_concrete, require_dense
 from ._frame import frame, spectrum
@@ -22,6 +23,7 @@ from ._newton import judge, minimise
 from ._objectives import WeightedRisk
 
 
+@on_problem
 def optimum(
     problem: Problem, epsilon: Any = 1.0, *, start: Any = None, method: str = "auto", throw: bool = True
 ) -> Endpoint:
@@ -38,8 +40,8 @@ def optimum(
     theta0 = _start(problem, start)
     if is_concrete((problem, epsilon)):
         _separation.require_all_classes(problem, epsilon)
-    if method not in ("auto", "closed-form", "newton", "flow"):
-        raise RequestError(f"method must be auto, closed-form, newton or flow, but is {method!r}")
+    choice(method, "method", ("auto", *_JOBS))
+    flag(throw, "throw")
     if method == "auto":
         method = "closed-form" if problem.least_squares else "newton" if is_convex(problem) else "flow"
     if method == "closed-form" and not problem.least_squares:
@@ -52,6 +54,7 @@ def optimum(
     return checked(endpoint, throw, _ADVICE)
 
 
+@on_problem
 def leave_one_out(
     problem: Problem,
     *,
@@ -67,8 +70,7 @@ def leave_one_out(
     given and else `optimum(problem, start=theta0)`. For a strictly convex risk both are the same point; where minima
     are not isolated they differ, and `kind` names which one it is. Raises as `optimum` does.
     """
-    if start not in ("cold", "warm"):
-        raise RequestError(f"start must be 'cold' or 'warm', but is {start!r}")
+    choice(start, "start", ("cold", "warm"))
     if start == "cold":
         if theta is not None:
             raise RequestError("theta= is the trained model of start='warm'; a cold start takes theta0=")

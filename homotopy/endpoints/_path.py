@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from .._checks import choice
 from .._errors import RequestError, WorkError
-from ..problem import Problem
+from ..problem import Problem, on_problem
 from ..problem._dataset import as_floats
 from ._endpoint import NEARNESS, STATIONARITY, is_concrete, require_dense
 from ._frame import Frame, frame, smallest_rate
@@ -77,6 +78,7 @@ class Path(eqx.Module):
         )
 
 
+@on_problem
 def path(problem: Problem, epsilons: Any, *, start: Any = None, on_fold: str = "raise") -> Path:
     """The continued branch of stationary points of R_ε along `epsilons` (m,), say from 1 to 0, or, for a group, along a
     vector path 𝛆(s) given by its corners (m, |J|), straight between them.
@@ -87,8 +89,7 @@ def path(problem: Problem, epsilons: Any, *, start: Any = None, on_fold: str = "
     """
     values = _as_epsilons(problem, epsilons)
     require_dense(problem, "path")
-    if on_fold not in ("raise", "stop", "switch"):
-        raise RequestError(f"on_fold must be raise, stop or switch, but is {on_fold!r}")
+    choice(on_fold, "on_fold", ("raise", "stop", "switch"))
     if start is None:
         if not is_convex(problem):
             raise RequestError("the path of a network needs start=, a θ trained at epsilons[0], say optimum(…).theta")

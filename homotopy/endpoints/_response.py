@@ -15,7 +15,8 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from ..problem import Problem
+from .._checks import flag
+from ..problem import Problem, on_problem
 from ._curvature import Curvature
 from ._endpoint import Endpoint, as_damping, as_response_epsilon, checked, is_concrete, require_dense
 from ._influence import slopes, warn_unless_stationary
@@ -29,6 +30,7 @@ from ._solvers import solve_rows
 _ADVICE = "try a larger damping, or throw=False to go on with what was reached"
 
 
+@on_problem
 def bregman(problem: Problem, theta: Any, reference: Any) -> Float[Array, " n"]:
     """D_i(f(θ; x_i), f(θ′; x_i)) ≥ 0 of every point: the loss minus its tangent at the reference's prediction.
 
@@ -37,6 +39,7 @@ def bregman(problem: Problem, theta: Any, reference: Any) -> Float[Array, " n"]:
     return divergences(problem, problem.check_theta(theta, "theta"), problem.check_theta(reference, "reference"))
 
 
+@on_problem
 def response(
     problem: Problem,
     theta: Any = None,
@@ -55,6 +58,7 @@ def response(
     method from θ̂ (the exact one for a network is therefore the minimum whose basin θ̂ lies in). `hessian` and
     `solver` are for `linearised`. Mean convention. Raises as `optimum` and `influence` do.
     """
+    flag(throw, "throw"), flag(linearised, "linearised")
     theta = trained(problem, theta)
     damping, epsilon = as_damping(damping), as_response_epsilon(problem, epsilon)
     objective = DampedResponse(problem, theta, damping, epsilon)
@@ -68,6 +72,7 @@ def response(
     return checked(_solve(objective, theta, name), throw, _ADVICE)
 
 
+@on_problem
 def pbrf(problem: Problem, theta_s: Any, *, damping: Any, epsilon: Any = None, throw: bool = True) -> Endpoint:
     """The proximal Bregman response: where θ goes from θˢ when J is removed, every other prediction is held near its
     own value and θ near θˢ (Bae et al. 2022, eq. 13; notes, PBRF).
@@ -76,6 +81,7 @@ def pbrf(problem: Problem, theta_s: Any, *, damping: Any, epsilon: Any = None, t
     by a trust-region Newton method on the full Hessian, to the last bits of ‖∇‖ (`gradient_norm`, mean convention): an
     imprecise PBRF is no reference. Raises `WorkError` if that fails.
     """
+    flag(throw, "throw")
     require_dense(problem, "pbrf")
     anchor = problem.check_theta(theta_s, "theta_s")
     objective = ProximalBregman(
@@ -84,6 +90,7 @@ def pbrf(problem: Problem, theta_s: Any, *, damping: Any, epsilon: Any = None, t
     return checked(_solve(objective, anchor, "PBRF"), throw, _ADVICE)
 
 
+@on_problem
 def pbrf_linearised(
     problem: Problem,
     theta_s: Any,

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._checks import choice
 from .._errors import RequestError, WorkError
-from ..problem import Problem
+from ..problem import Problem, on_problem
 from ._curvature import Curvature, definite
 from ._ekfac import EKFAC
 from ._endpoint import DENSE_LIMIT, is_concrete
@@ -29,9 +30,7 @@ def as_solver(solver: str | AbstractInverse) -> AbstractInverse:
     """A solver by name, with its defaults, or as given."""
     if isinstance(solver, AbstractInverse):
         return solver
-    if solver not in SOLVERS:
-        raise RequestError(f"solver must be one of {', '.join(SOLVERS)} or such an object, but is {solver!r}")
-    return SOLVERS[solver]()
+    return SOLVERS[choice(solver, "solver", SOLVERS, " or such an object")]()
 
 
 def solve_rows(
@@ -62,6 +61,7 @@ def solve_rows(
     return solution
 
 
+@on_problem
 def inverse_memory(
     problem: Problem, theta: Any, solver: str | AbstractInverse, *, hessian: str = "gauss-newton", damping: Any = 0.1
 ) -> dict[str, float]:
@@ -70,9 +70,9 @@ def inverse_memory(
     A benchmark: `working` / `theta` stays bounded as dim grows for the matrix-free solvers (O(dim)), and grows like dim
     for Cholesky (O(dim²)). Nothing is run, the compiler's own account is read.
     """
-    theta = problem.check_theta(theta, "theta")
+    theta, chosen = problem.check_theta(theta, "theta"), as_solver(solver)
     curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping)
     job: Any = eqx.filter_jit(solve_all)
-    analysis = job.lower(curvature, theta[None], as_solver(solver)).compile().compiled.memory_analysis()
+    analysis = job.lower(curvature, theta[None], chosen).compile().compiled.memory_analysis()
     working, own = float(analysis.temp_size_in_bytes), 8.0 * problem.dim
     return {"dim": float(problem.dim), "working": working, "theta": own, "ratio": working / own}

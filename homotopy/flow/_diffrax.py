@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._checks import shown
 from .._errors import RequestError
 from ..problem import Problem
 from ._arcs import arc_edges, walk
@@ -130,7 +131,7 @@ def choose_solver(
         else:
             solver = "tsit5"
     if not isinstance(solver, str) or solver not in SOLVERS:
-        raise RequestError(f"solver must be one of {', '.join(SOLVERS)} or a Diffrax solver, but is {solver!r}")
+        raise RequestError(f"solver must be one of {', '.join(SOLVERS)} or a Diffrax solver, but is {shown(solver)}")
     return solver, SOLVERS[solver]()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .._checks import Whole, instance, whole
 from .._errors import RequestError
 from ._schedule import (
     AbstractSchedule,
@@ -66,6 +67,7 @@ _FAMILIES: dict[str, tuple[str, Callable[[_Groups], AbstractSchedule]]] = {
 
 def parse(text: str) -> AbstractSchedule:
     """The schedule written as `family:numbers`; `RequestError` says how the family is written if it cannot be read."""
+    instance(text, "schedule", str, "text such as 'step:0.5'")
     name, _, numbers = text.strip().partition(":")
     if name not in _FAMILIES:
         raise RequestError(f"schedule {text!r}: the family must be one of {', '.join(_FAMILIES)}, but is {name!r}")
@@ -79,8 +81,11 @@ def parse(text: str) -> AbstractSchedule:
         raise RequestError(f"schedule {text!r} cannot be read; write {usage}") from None
 
 
-def describe(schedule: AbstractSchedule, digits: int = 4) -> str:
+def describe(schedule: AbstractSchedule, digits: Whole = 4) -> str:
     """The text that `parse` reads back, with `digits` significant digits; a learned schedule is named only."""
+
+    instance(schedule, "schedule", AbstractSchedule, "a schedule such as Step(0.5)")
+    digits = whole(digits, "digits", 1, 17)
 
     def join(*groups) -> str:
         return ";".join(",".join(f"{float(x):.{digits}g}" for x in np.atleast_1d(group)) for group in groups)

@@ -17,14 +17,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._checks import Flag, Whole, as_key, flag, shown, whole
 from .._errors import RequestError
 from ..problem._dataset import as_floats
 
 
 class AbstractSchedule(eqx.Module):
-    """ε(t) for t ≥ 0; call it with a time or an array of times."""
+    """ε(t) for t ≥ 0; call it with a time or an array of times.
+
+    A class of one's own names `piecewise_constant` and the two methods below, in JAX; `flow.check` verifies before
+    anything runs that it keeps what it says. `unrestricted = True` allows weights outside [0, 1].
+    """
 
     piecewise_constant: eqx.AbstractClassVar[bool]
+    unrestricted: ClassVar[bool] = False
 
     @abc.abstractmethod
     def discontinuities(self) -> Float[Array, " k"]:
@@ -36,7 +42,8 @@ class AbstractSchedule(eqx.Module):
 
     def __call__(self, t: Any) -> Float[Array, "..."]:
         t = jnp.asarray(t, dtype=float)
-        return self.piece(jnp.searchsorted(self.discontinuities(), t), t)
+        values = jnp.asarray(self.piece(jnp.searchsorted(self.discontinuities(), t), t))
+        return values if jnp.issubdtype(values.dtype, jnp.inexact) else values.astype(float)
 
 
 class Constant(AbstractSchedule):
@@ -45,8 +52,8 @@ class Constant(AbstractSchedule):
     value: Float[Array, ""]
     piecewise_constant: ClassVar[bool] = True
 
-    def __init__(self, value: Any, *, unrestricted: bool = False):
-        self.value = _weights(value, "value", unrestricted, ndim=0)
+    def __init__(self, value: Any, *, unrestricted: Flag = False):
+        self.value = as_weights(value, "value", unrestricted, ndim=0)
 
     def discontinuities(self):
         return jnp.zeros(0)
@@ -62,7 +69,7 @@ class Step(AbstractSchedule):
     piecewise_constant: ClassVar[bool] = True
 
     def __init__(self, switch: Any):
-        self.switch = _times(switch, "switch", ndim=0)
+        self.switch = as_jumps(switch, "switch", ndim=0)
 
     def discontinuities(self):
         return self.switch[None]
@@ -83,7 +90,7 @@ class PolynomialDecay(AbstractSchedule):
         self.start, self.end = _interval(start, end)
         self.power = as_floats(power, "power")
         if not isinstance(self.power, jax.core.Tracer) and (self.power.ndim != 0 or self.power <= 0):
-            raise RequestError(f"power must be one number > 0, but is {power}")
+            raise RequestError(f"power must be one number > 0, but is {shown(power)}")
 
     def discontinuities(self):
         return jnp.stack([self.start, self.end])
@@ -138,12 +145,12 @@ class ExponentialDecay(AbstractSchedule):
 
     def __init__(self, start: Any, rate: Any, end: Any = None):
         if end is None:
-            self.start, self.end = _times(start, "start", ndim=0), jnp.asarray(jnp.inf)
+            self.start, self.end = as_jumps(start, "start", ndim=0), jnp.asarray(jnp.inf)
         else:
             self.start, self.end = _interval(start, end)
         self.rate = as_floats(rate, "rate")
         if not isinstance(self.rate, jax.core.Tracer) and (self.rate.ndim != 0 or self.rate <= 0):
-            raise RequestError(f"rate must be one number > 0, but is {rate}")
+            raise RequestError(f"rate must be one number > 0, but is {shown(rate)}")
 
     def discontinuities(self):
         return jnp.stack([self.start, self.end])
@@ -159,9 +166,9 @@ class PiecewiseConstant(AbstractSchedule):
     values: Float[Array, " k+1"]
     piecewise_constant: ClassVar[bool] = True
 
-    def __init__(self, times: Any, values: Any, *, unrestricted: bool = False):
-        self.times = _times(times, "times", ndim=1)
-        self.values = _weights(values, "values", unrestricted, ndim=1)
+    def __init__(self, times: Any, values: Any, *, unrestricted: Flag = False):
+        self.times = as_jumps(times, "times", ndim=1)
+        self.values = as_weights(values, "values", unrestricted, ndim=1)
         if self.values.shape[0] != self.times.shape[0] + 1:
             raise RequestError(
                 f"values must have one entry more than times, but there are {self.values.shape[0]} values and "
@@ -183,10 +190,10 @@ class BangBang(AbstractSchedule):
     piecewise_constant: ClassVar[bool] = True
 
     def __init__(self, switches: Any, first: Any = 1.0):
-        self.switches = _times(switches, "switches", ndim=1)
+        self.switches = as_jumps(switches, "switches", ndim=1)
         self.first = as_floats(first, "first")
         if not isinstance(self.first, jax.core.Tracer) and (self.first.ndim != 0 or self.first not in (0.0, 1.0)):
-            raise RequestError(f"first must be 0 or 1, but is {first}")
+            raise RequestError(f"first must be 0 or 1, but is {shown(first)}")
 
     def discontinuities(self):
         return self.switches
@@ -203,9 +210,9 @@ class PiecewiseLinear(AbstractSchedule):
     values: Float[Array, " k"]
     piecewise_constant: ClassVar[bool] = False
 
-    def __init__(self, times: Any, values: Any, *, unrestricted: bool = False):
-        self.times = _times(times, "times", ndim=1)
-        self.values = _weights(values, "values", unrestricted, ndim=1)
+    def __init__(self, times: Any, values: Any, *, unrestricted: Flag = False):
+        self.times = as_jumps(times, "times", ndim=1)
+        self.values = as_weights(values, "values", unrestricted, ndim=1)
         if self.values.shape != self.times.shape or self.times.shape[0] < 2:
             raise RequestError(
                 f"times and values must have the same length ≥ 2, but have {self.times.shape[0]} and "
@@ -237,10 +244,10 @@ class NeuralSchedule(AbstractSchedule):
     network: eqx.nn.MLP
     piecewise_constant: ClassVar[bool] = False
 
-    def __init__(self, start: Any, end: Any, *, width: int = 8, depth: int = 1, key: Any = 0):
+    def __init__(self, start: Any, end: Any, *, width: Whole = 8, depth: Whole = 1, key: Any = 0):
         self.start, self.end = _interval(start, end)
-        key = jax.random.key(key) if isinstance(key, int) else key
-        self.network = eqx.nn.MLP("scalar", "scalar", width, depth, activation=jnp.tanh, key=key)
+        width, depth = whole(width, "width", 1), whole(depth, "depth", 0)
+        self.network = eqx.nn.MLP("scalar", "scalar", width, depth, activation=jnp.tanh, key=as_key(key))
 
     def discontinuities(self):
         return jnp.stack([self.start, self.end])
@@ -266,34 +273,38 @@ def _remaining(t: Array, start: Array, end: Array) -> Array:
     return jnp.clip((end - t) / (end - start), 0.0, 1.0)
 
 
-def _times(values: Any, what: str, ndim: int) -> Array:
+def as_jumps(values: Any, what: str, ndim: int) -> Array:
     times = as_floats(values, what)
     if times.ndim != ndim:
-        raise RequestError(f"{what} must be {'one number' if ndim == 0 else 'a list of numbers'}, but is {values!r}")
+        raise RequestError(
+            f"{what} must be {'one number' if ndim == 0 else 'a list of numbers'}, but is {shown(values)}"
+        )
     if not isinstance(times, jax.core.Tracer):
         if (np.asarray(times) < 0).any():
-            raise RequestError(f"{what} must not be negative (time starts at 0), but is {values}")
+            raise RequestError(f"{what} must not be negative (time starts at 0), but is {shown(values)}")
         if ndim and (np.diff(np.asarray(times)) < 0).any():
-            raise RequestError(f"{what} must be sorted, but is {values}")
+            raise RequestError(f"{what} must be sorted, but is {shown(values)}")
     return times
 
 
 def _interval(start: Any, end: Any) -> tuple[Array, Array]:
-    start_, end_ = _times(start, "start", ndim=0), _times(end, "end", ndim=0)
+    start_, end_ = as_jumps(start, "start", ndim=0), as_jumps(end, "end", ndim=0)
     traced = isinstance(start_, jax.core.Tracer) or isinstance(end_, jax.core.Tracer)
     if not traced and start_ >= end_:
-        raise RequestError(f"start must be before end, but start is {start} and end is {end}")
+        raise RequestError(f"start must be before end, but start is {shown(start)} and end is {shown(end)}")
     return start_, end_
 
 
-def _weights(values: Any, what: str, unrestricted: bool, ndim: int) -> Array:
+def as_weights(values: Any, what: str, unrestricted: Flag, ndim: int) -> Array:
     weights = as_floats(values, what)
     if weights.ndim != ndim:
-        raise RequestError(f"{what} must be {'one number' if ndim == 0 else 'a list of numbers'}, but is {values!r}")
-    if not unrestricted and not isinstance(weights, jax.core.Tracer):
+        raise RequestError(
+            f"{what} must be {'one number' if ndim == 0 else 'a list of numbers'}, but is {shown(values)}"
+        )
+    if not flag(unrestricted, "unrestricted") and not isinstance(weights, jax.core.Tracer):
         array = np.asarray(weights)
         if ((array < 0) | (array > 1)).any():
             raise RequestError(
-                f"{what}: ε must lie in [0, 1], but is {values}; pass unrestricted=True if that is meant"
+                f"{what}: ε must lie in [0, 1], but is {shown(values)}; pass unrestricted=True if that is meant"
             )
     return weights

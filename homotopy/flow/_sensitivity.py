@@ -5,16 +5,18 @@ from typing import Any
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 
-from .._errors import RequestError, WorkError
-from ..problem import Problem
+from .._checks import Whole, as_time, as_times, as_tolerance, is_concrete, whole
+from .._errors import WorkError
+from ..problem import Problem, on_problem
 from . import _diffrax
+from ._check import check
 from ._schedule import AbstractSchedule
-from ._simulate import MAX_STEPS, _saved_times, as_step_limit, as_time, as_tolerance, check_schedule, is_concrete
+from ._simulate import MAX_STEPS
 from ._trajectory import Sensitivity
 
 
+@on_problem
 def sensitivity(
     problem: Problem,
     schedule: AbstractSchedule,
@@ -25,7 +27,7 @@ def sensitivity(
     solver: str | diffrax.AbstractSolver | None = None,
     rtol: Any = 1e-8,
     atol: Any = 1e-10,
-    max_steps: int = MAX_STEPS,
+    max_steps: Whole = MAX_STEPS,
 ) -> Sensitivity:
     """θ(t) and s(t) = ∂θ(t)/∂ε for a weight ε(t) + δ, δ → 0 (mathematics §10):
 
@@ -35,16 +37,13 @@ def sensitivity(
     function, where the minimum is not degenerate. Raises as `simulate` does.
     """
     theta0 = problem.check_theta(theta0)
-    check_schedule(schedule)
-    t1 = as_time(t1)
-    if is_concrete(t1) and not np.isfinite(t1):
-        raise RequestError("t1 must be finite here; the limit t → ∞ is influence(problem)")
-    max_steps = as_step_limit(max_steps, MAX_STEPS)
-    ts = _saved_times(ts, t1)
+    t1 = as_time(t1, finite="the limit t → ∞ is influence(problem)")
+    ts = as_times(ts, t1)
+    rtol, atol = as_tolerance(rtol, "rtol"), as_tolerance(atol, "atol")
+    max_steps = whole(max_steps, "max_steps", 1)
+    check(schedule, t1, points=problem.delete.shape[0])
     name, chosen = _diffrax.choose_solver(problem, theta0, t1, solver)
-    states, result, stats = _job(
-        problem, schedule, theta0, ts, t1, chosen, as_tolerance(rtol, "rtol"), as_tolerance(atol, "atol"), max_steps
-    )
+    states, result, stats = _job(problem, schedule, theta0, ts, t1, chosen, rtol, atol, max_steps)
     if is_concrete(states) and result != diffrax.RESULTS.successful:
         raise WorkError(_diffrax.advice(result, max_steps))
     return Sensitivity(ts, states[:, : problem.dim], states[:, problem.dim :], stats, result, name)

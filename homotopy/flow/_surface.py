@@ -1,6 +1,6 @@
 """`surface`: the homotopy θ(t, ε) for many constant ε at once (notes, Figure 2)."""
 
-from typing import Any, Literal
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -8,30 +8,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._checks import Choice, Flag, Whole, as_times, as_tolerance, choice, whole
 from .._errors import RequestError
-from ..problem import Problem
+from ..problem import Problem, on_problem
 from . import _diffrax, _exact
-from ._schedule import Constant, _weights
-from ._simulate import MAX_STEPS, as_saved_times, as_step_limit, as_tolerance
+from ._schedule import Constant, as_weights
+from ._simulate import MAX_STEPS
 from ._trajectory import Surface
 
 # Rows of a batch wait for the slowest, but every chunk pays the loop's overhead again; at 64 rows the two balance.
 BATCH = 64
 
 
+@on_problem
 def surface(
     problem: Problem,
     epsilons: Any,
     theta0: Any,
     *,
     ts: Any,
-    method: Literal["auto", "exact", "diffrax"] = "auto",
+    method: Choice = "auto",
     solver: str | diffrax.AbstractSolver | None = None,
     rtol: Any = 1e-8,
     atol: Any = 1e-10,
-    max_steps: int = MAX_STEPS,
-    batch_size: int = BATCH,
-    unrestricted: bool = False,
+    max_steps: Whole = MAX_STEPS,
+    batch_size: Whole = BATCH,
+    unrestricted: Flag = False,
 ) -> Surface:
     """θ(t, ε) from the same θ₀ for every constant ε in `epsilons` (m,) at the times `ts` (k,): (m, k, dim).
 
@@ -40,12 +42,15 @@ def surface(
     `inf` and `failures` says why. ε outside [0, 1] needs `unrestricted=True`.
     """
     theta0 = problem.check_theta(theta0)
-    epsilons = _weights(epsilons, "epsilons", unrestricted, ndim=1)
-    ts = as_saved_times(ts)
+    epsilons = as_weights(epsilons, "epsilons", unrestricted, ndim=1)
+    if ts is None:
+        raise RequestError("ts must be a list of at least one time, but is None")
+    ts = as_times(ts)
+    choice(method, "method", ("auto", "exact", "diffrax"))
+    rtol, atol = as_tolerance(rtol, "rtol"), as_tolerance(atol, "atol")
+    max_steps, batch_size = whole(max_steps, "max_steps", 1), whole(batch_size, "batch_size", 1)
     if epsilons.shape[0] == 0:
         raise RequestError("epsilons must hold at least one value, but is empty")
-    if method not in ("auto", "exact", "diffrax"):
-        raise RequestError(f"method must be auto, exact or diffrax, but is {method!r}")
     if method == "exact" and (solver is not None or not problem.least_squares):
         raise RequestError("method='exact' needs linear regression with squared loss, and no solver")
     if method == "exact" or (method == "auto" and problem.least_squares and solver is None):
@@ -53,9 +58,6 @@ def surface(
         diverged = np.flatnonzero(~np.isfinite(thetas).all(axis=(1, 2)))
         failures = {int(row): "θ(t, ε) diverges: ε < 0 makes the risk unbounded below" for row in diverged}
         return Surface(epsilons, ts, thetas, {}, failures, "exact", "eigendecomposition")
-    max_steps = as_step_limit(max_steps, MAX_STEPS)
-    if batch_size < 1:
-        raise RequestError(f"batch_size must be at least 1, but is {batch_size}")
     if not np.isfinite(ts[-1]):
         raise RequestError("ts must be finite here; θ(∞, ε) needs linear regression, or optimum(problem, ε)")
     name, chosen = _diffrax.choose_solver(problem, theta0, ts[-1], solver)
@@ -64,7 +66,6 @@ def surface(
     chunk = min(batch_size, len(order))
     padding = -len(order) % chunk  # whole chunks only: a remainder would be compiled again
     padded = jnp.asarray(np.append(sorted_epsilons, np.repeat(sorted_epsilons[-1], padding)))
-    rtol, atol = as_tolerance(rtol, "rtol"), as_tolerance(atol, "atol")
     chunks = padded.reshape(-1, chunk)
     thetas, result, stats = _diffrax_surface(problem, chunks, theta0, ts, chosen, rtol, atol, max_steps)
     back = np.argsort(order)

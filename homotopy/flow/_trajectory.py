@@ -4,11 +4,11 @@ from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from .._errors import RequestError
+from ..problem._dataset import as_floats
 
 # An item of `diffrax.RESULTS`; type checkers take the members of that enumeration for text.
 Result: TypeAlias = Any
@@ -35,12 +35,12 @@ class Trajectory(eqx.Module):
         """θ at any time or array of times in [0, t1]; the simulation must have been asked for `dense=True`."""
         if self.dense is None:
             raise RequestError("this trajectory was saved at ts only; simulate(…, dense=True) keeps all times")
-        t = jnp.asarray(t, dtype=float)
+        t = as_floats(t, "t")
         outside = (t < 0) | (t > self.dense.t1)
         if not isinstance(outside, jax.core.Tracer) and outside.any():
             raise RequestError(f"t must lie in [0, t1] = [0, {float(self.dense.t1):g}], but {t[outside][0]:g} does not")
         values = _at_each(self.dense, t.reshape(-1))
-        return values.reshape(*t.shape, -1)
+        return values.reshape(*t.shape, self.thetas.shape[1])
 
     def __str__(self) -> str:
         steps = ", ".join(f"{key.replace('_', ' ')} {np.asarray(value)}" for key, value in self.stats.items())

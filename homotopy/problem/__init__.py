@@ -14,4 +14,4 @@ from ._models import (
     LinearRegression as LinearRegression,
     LogisticRegression as LogisticRegression,
 )
-from ._problem import Problem as Problem
+from ._problem import Problem as Problem, on_problem as on_problem

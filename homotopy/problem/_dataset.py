@@ -8,7 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._checks import as_array, is_concrete, shown
 from .._errors import RequestError
+
+# The sum of the squares of a million such numbers is still a float.
+LARGEST = 1e150
 
 
 class _Label(str):
@@ -42,6 +46,9 @@ class Dataset(eqx.Module):
         self.x = as_floats(x, "x")
         self.y = as_floats(y, "y")
         self._label = _Label(name)
+        if is_concrete((self.x, self.y)):
+            for what, values in (("x", self.x), ("y", self.y)):
+                _require_squares(np.asarray(values), what)
         if self.x.ndim != 2:
             raise RequestError(
                 f"x must have shape (n, features), but has shape {self.x.shape}"
@@ -77,7 +84,9 @@ class Dataset(eqx.Module):
 
     def subset(self, rows: Any) -> "Dataset":
         """The data set of the given rows (indices or a boolean mask), in that order."""
-        rows = np.asarray(rows)
+        rows = as_array(rows)
+        if rows.dtype.kind not in "iub":
+            raise RequestError(f"rows must be indices or a mask of the {self.n} points, but is {shown(rows)}")
         try:  # NumPy, because JAX would take the nearest row for one that does not exist
             return Dataset(np.asarray(self.x)[rows], np.asarray(self.y)[rows], name=self.name)
         except IndexError as error:
@@ -88,7 +97,7 @@ def as_floats(values: Any, what: str) -> Float[Array, "..."]:
     """`values` as a 64-bit float array; `RequestError` naming the first entry that is no finite number."""
     if isinstance(values, jax.core.Tracer):  # inside a trace there are no values to look at
         return jnp.asarray(values, dtype=float)
-    array = np.asarray(values)
+    array = as_array(values)
     if array.dtype.kind not in "biuf":
         raise RequestError(f"{what} must hold real numbers, but holds {_kind(array)}")
     finite = np.isfinite(array)
@@ -97,6 +106,17 @@ def as_floats(values: Any, what: str) -> Float[Array, "..."]:
         place = f"{what}[{', '.join(map(str, where))}]" if where else what
         raise RequestError(f"{what} must be finite, but {place} is {array[where]} ({(~finite).sum()} such in all)")
     return jnp.asarray(array, dtype=float)
+
+
+def _require_squares(array: np.ndarray, what: str) -> None:
+    """`RequestError` naming the column whose squares leave the floats."""
+    columns = np.abs(array).max(axis=0, initial=0.0).reshape(-1)
+    if columns.size and (worst := int(np.argmax(columns))) >= 0 and columns[worst] > LARGEST:
+        column = f"{what}[:, {worst}]" if array.ndim > 1 else what
+        raise RequestError(
+            f"{column} reaches {columns[worst]:.3g}, and squares of numbers beyond {LARGEST:g} leave the 64-bit floats; "
+            "give it in a larger unit"
+        )
 
 
 def _kind(array: np.ndarray) -> str:

@@ -8,7 +8,6 @@ import abc
 import functools
 import math
 from collections.abc import Callable
-from numbers import Integral
 from typing import Literal
 
 import equinox as eqx
@@ -18,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._errors import RequestError
+from .._checks import Choice, Whole, choice, whole
 from ._losses import AbstractLoss, LogisticLoss, SquaredLoss
 
 # Smooth ones only: the flow, the Hessian and the path θ(ε) need two derivatives.
@@ -122,13 +121,9 @@ class MLP(AbstractModel):
     depth: int = eqx.field(static=True)
     activation: str = eqx.field(static=True)
 
-    def __init__(self, width: int = 3, depth: int = 1, activation: str = "tanh"):
-        for what, value in (("width", width), ("depth", depth)):
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-                raise RequestError(f"{what} must be a whole number ≥ 1, but is {value!r}")
-        if activation not in ACTIVATIONS:
-            raise RequestError(f"activation must be one of {', '.join(ACTIVATIONS)}, but is {activation!r}")
-        self.width, self.depth, self.activation = int(width), int(depth), activation
+    def __init__(self, width: Whole = 3, depth: Whole = 1, activation: Choice = "tanh"):
+        self.width, self.depth = whole(width, "width", 1), whole(depth, "depth", 1)
+        self.activation = choice(activation, "activation", ACTIVATIONS)
 
     def default_loss(self):
         return SquaredLoss()

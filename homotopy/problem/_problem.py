@@ -4,8 +4,9 @@ Notation: θ `theta` (dim,), ε `epsilon`, J `delete`, ρ `ridge`, w `weights` (
 Sum convention throughout: R_w(θ) = Σ_i w_i ℓ_i(θ) + ½ρ‖θ‖². The mean convention of the papers is R_1/n.
 """
 
-from numbers import Integral
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
@@ -13,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from .._checks import as_key, indices, instance, is_concrete, shown
 from .._errors import RequestError
-from ._dataset import Dataset, as_floats
+from ._dataset import LARGEST, Dataset, as_floats
 from ._losses import AbstractLoss, SquaredLoss
 from ._models import AbstractModel, LinearRegression
 
@@ -38,13 +40,17 @@ class Problem(eqx.Module):
     def __init__(
         self, model: AbstractModel, data: Dataset, *, delete: Any, loss: AbstractLoss | None = None, ridge: Any = 0.0
     ):
+        instance(model, "model", AbstractModel, "a model such as LinearRegression()")
+        instance(data, "data", Dataset, "a Dataset(x, y)")
+        if loss is not None:
+            instance(loss, "loss", AbstractLoss, "a loss such as SquaredLoss()")
         self.model = model
         self.data = data
         self.loss = model.default_loss() if loss is None else loss
         self.delete = _indices(delete, data.n)
         self.ridge = as_floats(ridge, "ridge")
         if not isinstance(self.ridge, jax.core.Tracer) and (self.ridge.ndim != 0 or self.ridge < 0):
-            raise RequestError(f"ridge must be one number ≥ 0, but is {ridge}")
+            raise RequestError(f"ridge must be one number ≥ 0, but is {shown(ridge)}")
         self.output_shape = self.loss.output_shape(data.y)
 
     # What it is -------------------------------------------------------------------------------------------------
@@ -141,8 +147,7 @@ class Problem(eqx.Module):
 
     def initial(self, key: PRNGKeyArray | int) -> Float[Array, " dim"]:
         """A random θ₀ in the model's customary scale; `key` is a JAX key or a seed."""
-        made: Any = jax.random.key(int(key)) if isinstance(key, Integral) else key
-        return self.model.initial(made, self.data.features, self.output_shape)
+        return self.model.initial(as_key(key), self.data.features, self.output_shape)
 
     def check_theta(self, theta: Any, what: str = "theta0") -> Float[Array, " dim"]:
         """`theta` as a float vector; `RequestError` unless it is finite and of shape (dim,)."""
@@ -152,22 +157,36 @@ class Problem(eqx.Module):
                 f"{what} must have shape ({self.dim},) for this problem, but has shape {theta.shape}"
                 + ("; a batch goes through jax.vmap or a loop" if theta.ndim == 2 else "")
             )
+        largest = float(np.abs(np.asarray(theta)).max(initial=0.0)) if is_concrete(theta) else 0.0
+        if largest > LARGEST:
+            raise RequestError(
+                f"{what} must stay below {LARGEST:g} (squares leave the floats), but reaches {largest:.3g}"
+            )
         return theta
+
+
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+
+
+def on_problem(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
+    """`function(problem, …)`, which refuses anything but a `Problem` in its first place before anything else."""
+
+    @functools.wraps(function)
+    def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+        if args or "problem" in kwargs:
+            example = "a Problem such as Problem(LinearRegression(), data, delete=0)"
+            instance(args[0] if args else kwargs["problem"], "problem", Problem, example)
+        return function(*args, **kwargs)
+
+    return checked
 
 
 def _indices(delete: Any, n: int) -> Int[Array, " k"]:
     """The deleted set as an index array, checked on the host when it is concrete."""
     if isinstance(delete, jax.core.Tracer):
         return jnp.atleast_1d(delete)
-    array = np.asarray(delete)
-    if array.size == 0:
-        raise RequestError("delete must name at least one point, but is empty")
-    if array.dtype.kind not in "iu" or array.ndim > 1:
-        raise RequestError(f"delete must be a whole number or a list of them, but is {delete!r}")
-    array = np.atleast_1d(array)
-    outside = array[(array < 0) | (array >= n)]
-    if outside.size:
-        raise RequestError(f"delete must lie in 0…{n - 1} (the data set has {n} points), but names {outside[0]}")
+    array = indices(delete, n, "delete")
     if len(np.unique(array)) != len(array):
         values, counts = np.unique(array, return_counts=True)
         repeated = values[counts > 1][0]

@@ -5,26 +5,32 @@ from pathlib import Path
 
 import numpy as np
 
+from .._checks import Choice, Flag, Number, Whole, choice, flag, number, whole
 from .._errors import RequestError
 from ._dataset import Dataset
 from ._read_csv import read_columns
 
 _SCIKIT_LEARN = {"diabetes": True, "breast_cancer": False, "wine": False, "digits": False, "iris": False}
 _STATSMODELS = {"stackloss": "STACKLOSS", "longley": "TOTEMP"}
+_MOST = 10**7  # of points, features or neurons that are made up
 NAMES = (*_SCIKIT_LEARN, *_STATSMODELS)
 
 
-def random_linear(n: int = 20, d: int = 2, noise: float = 0.5, seed: int = 0) -> Dataset:
+def random_linear(n: Whole = 20, d: Whole = 2, noise: Number = 0.5, seed: Whole = 0) -> Dataset:
     """y = Xθ + noise·ξ with X (n, d), θ and ξ standard normal."""
+    n, d, seed = whole(n, "n", 2, _MOST), whole(d, "d", 1, _MOST), whole(seed, "seed", 0)
+    noise = number(noise, "noise", least=0.0)
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((n, d))
     theta = rng.standard_normal(d)
     return Dataset(x, x @ theta + noise * rng.standard_normal(n), name=f"random_linear(n={n}, d={d}, seed={seed})")
 
 
-def teacher_student(n: int = 20, width: int = 3, noise: float = 0.1, seed: int = 0) -> Dataset:
+def teacher_student(n: Whole = 20, width: Whole = 3, noise: Number = 0.1, seed: Whole = 0) -> Dataset:
     """y_i = f(x_i) + ξ_i with f a one-hidden-layer tanh network of `width` neurons, x_i uniform on [−2, 2] (sorted) and
     ξ_i ~ N(0, noise²): the set-up of the notes' Figure 3. The noiseless f is `teacher(width, seed)`."""
+    n, width, seed = whole(n, "n", 2, _MOST), whole(width, "width", 1, _MOST), whole(seed, "seed", 0)
+    noise = number(noise, "noise", least=0.0)
     rng = np.random.default_rng([seed, 1])
     x = np.sort(rng.uniform(-2.0, 2.0, n))
     y = teacher(width, seed)(x) + noise * rng.standard_normal(n)
@@ -41,14 +47,14 @@ def teacher(width: int = 3, seed: int = 0):
     return lambda x: np.tanh(np.asarray(x)[..., None] * slope + bias) @ height
 
 
-def load(name: str, *, standardise: bool = True, intercept: bool = False) -> Dataset:
+def load(name: Choice, *, standardise: Flag = True, intercept: Flag = False) -> Dataset:
     """A real data set: diabetes, breast_cancer, wine, digits, iris (scikit-learn); stackloss, longley (statsmodels).
 
     `standardise` brings every feature, and the target of a regression set, to mean 0 and variance 1 (constant columns
     to 0); labels stay 0, 1, …; `intercept` appends a column of ones. Needs the extra `homotopy[data]`.
     """
-    if name not in NAMES:
-        raise RequestError(f"data set must be one of {', '.join(NAMES)}, but is {name!r}")
+    choice(name, "data set", NAMES)
+    flag(standardise, "standardise"), flag(intercept, "intercept")
     try:
         x, y, regression = _load_statsmodels(name) if name in _STATSMODELS else _load_scikit_learn(name)
     except ImportError as error:

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from .._checks import Flag, Number, Whole, as_time, as_window, flag, indices, instance, whole
 from .._errors import RequestError
 from ..flow import AbstractSchedule
-from ..problem import Problem
+from ..problem import Problem, on_problem
+from ..problem._dataset import as_floats
 from ._bang_bang import is_reached, search_bang_bang
 from ._dual import dual_bound
 from ._linear import LinearControl, Vector, bang_bang_ends, linear_control
+from ._search import check_horizon
 from ._search_linear import as_schedule, baseline_energy
 from ._switching import Bang, Window, window
 
@@ -39,8 +42,9 @@ class SearchTable:
     _windows: tuple[Window, ...]
     _bangs: tuple[Bang, ...]
 
-    def schedule(self, row: int) -> AbstractSchedule:
+    def schedule(self, row: Whole) -> AbstractSchedule:
         """ε(t) of one row."""
+        row = whole(row, "row", 0, len(self._windows) - 1)
         return as_schedule(self._windows[row], self._bangs[row])
 
     def __str__(self) -> str:
@@ -51,8 +55,9 @@ class SearchTable:
         )
 
 
+@on_problem
 def search_all(
-    problem: Problem, theta0: Any, *, s: float = 0.0, t1: float, deletes: Any = None, certify: bool = True
+    problem: Problem, theta0: Any, *, s: Number = 0.0, t1: Number, deletes: Any = None, certify: Flag = True
 ) -> SearchTable:
     """The best bang-bang schedule for each deleted point of a linear regression problem, on 0 ≤ s < T = `t1`.
 
@@ -61,22 +66,19 @@ def search_all(
     """
     if not problem.least_squares or problem.data.y.ndim != 1:
         raise RequestError("search_all is for linear regression with one output; for other models loop over search()")
-    if not 0 <= s < t1 < np.inf:
-        raise RequestError(f"s and t1 must satisfy 0 ≤ s < t1 < ∞, but s = {s} and t1 = {t1}")
-    points = np.arange(problem.n) if deletes is None else np.atleast_1d(np.asarray(deletes))
-    if points.dtype.kind not in "iu" or ((points < 0) | (points >= problem.n)).any():
-        raise RequestError(f"deletes must be indices in 0…{problem.n - 1}, but is {deletes!r}")
-    starts = np.asarray(theta0, dtype=float)
-    if starts.shape not in ((problem.dim,), (len(points), problem.dim)) or not np.isfinite(starts).all():
+    s, t1 = as_window(s, t1)
+    flag(certify, "certify")
+    points = np.arange(problem.n) if deletes is None else indices(deletes, problem.n, "deletes")
+    starts = np.asarray(as_floats(theta0, "theta0"))
+    if starts.shape not in ((problem.dim,), (len(points), problem.dim)):
         raise RequestError(
-            f"theta0 must be finite and of shape ({problem.dim},) or ({len(points)}, {problem.dim}), but has shape "
-            f"{starts.shape}"
+            f"theta0 must have shape ({problem.dim},) or ({len(points)}, {problem.dim}), but has shape {starts.shape}"
         )
     starts = np.broadcast_to(starts, (len(points), problem.dim))
-    rows = [
-        _row(window(linear_control(problem, z, delete=point), s, t1), certify)
-        for point, z in zip(points, starts, strict=True)
-    ]
+    controls = [linear_control(problem, z, delete=point) for point, z in zip(points, starts, strict=True)]
+    for control in controls:
+        check_horizon(control, t1)
+    rows = [_row(window(control, s, t1), certify) for control in controls]
     windows, bangs, *numbers = zip(*rows, strict=True)
     energies, baselines, bounds, residuals = (np.array(column) for column in numbers)
     certified = bounds > -np.inf
@@ -107,21 +109,23 @@ class BangBangFlow:
     _control: LinearControl
 
     def __init__(self, problem: Problem):
+        instance(problem, "problem", Problem, "a Problem of linear regression")
         if not problem.least_squares:
             raise RequestError("BangBangFlow is for linear regression; use simulate for other models")
         self._control = linear_control(problem, np.zeros(problem.dim), np.zeros(problem.dim))
         self._control.full.rest, self._control.keep.rest  # noqa: B018  (the decompositions)
 
-    def __call__(self, theta0: Any, switches: Any, *, t1: float, first: int = 1) -> Float[np.ndarray, "rows dim"]:
+    def __call__(self, theta0: Any, switches: Any, *, t1: Number, first: Whole = 1) -> Float[np.ndarray, "rows dim"]:
         """θ(T) for each row of `switches`."""
-        switches = np.asarray(switches, dtype=float)
-        theta0 = np.asarray(theta0, dtype=float)
-        if switches.ndim != 2 or theta0.shape != self._control.start.shape or first not in (0, 1):
+        t1 = float(as_time(t1, finite="θ(∞) is leave_one_out(problem) or optimum(problem)"))
+        first = whole(first, "first", 0, 1)
+        switches, theta0 = np.asarray(as_floats(switches, "switches")), np.asarray(as_floats(theta0, "theta0"))
+        if switches.ndim != 2 or theta0.shape != self._control.start.shape:
             raise RequestError(
-                f"switches must have shape (rows, k), theta0 {self._control.start.shape} and first be 0 or 1, but they "
-                f"are {switches.shape}, {theta0.shape} and {first}"
+                f"switches must have shape (rows, k) and theta0 {self._control.start.shape}, but they are {switches.shape} "
+                f"and {theta0.shape}"
             )
         edges = np.concatenate([np.zeros((len(switches), 1)), switches, np.full((len(switches), 1), t1)], axis=1)
         if (np.diff(edges, axis=1) < 0).any():
             raise RequestError(f"switches must be sorted and lie in [0, t1] = [0, {t1:g}]")
-        return bang_bang_ends(self._control, theta0, int(first), switches, 0.0, float(t1))
+        return bang_bang_ends(self._control, theta0, first, switches, 0.0, t1)

@@ -5,12 +5,14 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._checks import as_time
 from .._errors import RequestError
 from ..endpoints import leave_one_out
-from ..flow import AbstractSchedule, Greedy, simulate
-from ..problem import Problem
+from ..flow import AbstractSchedule, Greedy, check, simulate
+from ..problem import Problem, on_problem
 
 
+@on_problem
 def energy(
     problem: Problem, schedule: AbstractSchedule | Greedy, theta0: Any, *, t1: Any, target: Any = None, **options: Any
 ) -> Float[Array, ""]:
@@ -18,8 +20,10 @@ def energy(
 
     Without `target`, the leave-one-out optimum of linear regression: where H₋ is singular, the limit of the flow from
     θ₀. For other models a target must be given, since the cold, the continued and the PBRF endpoint differ.
-    `options` go to `simulate`.
+    `options` go to `simulate`. E is defined on E_s: weights outside [0, 1] are refused here.
     """
+    theta0 = problem.check_theta(theta0)
+    check(schedule, as_time(t1), points=problem.delete.shape[0], feedback=True, admissible=True)
     target = resolve_target(problem, theta0, target)
     return 0.5 * jnp.sum((simulate(problem, schedule, theta0, t1=t1, **options).theta1 - target) ** 2)
 

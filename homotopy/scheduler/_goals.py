@@ -10,17 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._errors import RequestError
+from .._checks import Choice, choice
 from ..problem import Problem
 from ._linear import Vector
 
 Goal = Literal["parameters", "outputs", "risk", "time"]
 
 
-def check_goal(goal: str) -> None:
+def check_goal(goal: Choice) -> None:
     """`RequestError` unless `goal` is one of the known ones."""
-    if goal not in get_args(Goal):
-        raise RequestError(f"goal must be one of {', '.join(get_args(Goal))}, but is {goal!r}")
+    choice(goal, "goal", get_args(Goal))
 
 
 def linear_metric(problem: Problem, goal: str) -> Vector | None:

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._checks import Number, as_time, as_times, as_tolerance, as_window
 from .._errors import WorkError
-from ..flow import AbstractSchedule, simulate
+from ..flow import AbstractSchedule, check, simulate
 from ..flow._arcs import arc_edges
 from ..flow._diffrax import advice, choose_solver, integrate
-from ..flow._simulate import MAX_STEPS, as_saved_times, as_time
-from ..problem import Problem
+from ..flow._simulate import MAX_STEPS
+from ..problem import Problem, on_problem
 from ._bang_bang import signed_parts
 from ._energy import resolve_target
 from ._linear import linear_control, paths
@@ -42,6 +43,7 @@ class _Reversed(AbstractSchedule):
         return self.schedule.piece(last - index, self.t1 - t)
 
 
+@on_problem
 def costate(
     problem: Problem,
     schedule: AbstractSchedule,
@@ -50,14 +52,16 @@ def costate(
     t1: Any,
     ts: Any = None,
     target: Any = None,
-    rtol: float = 1e-8,
-    atol: float = 1e-10,
+    rtol: Number = 1e-8,
+    atol: Number = 1e-10,
 ) -> tuple[Float[Array, " k"], Float[Array, "k dim"], Float[Array, "k dim"]]:
     """The times `ts` (101 equal steps when not given), θ(t) and the costate p(t) there."""
-    target = resolve_target(problem, theta0, target)
     theta0 = problem.check_theta(theta0)
-    t1 = as_time(t1)
-    ts = jnp.linspace(0.0, t1, 101) if ts is None else as_saved_times(ts)
+    t1 = as_time(t1, finite="p(T) is known at a finite T only")
+    ts = as_times(ts, t1)
+    rtol, atol = as_tolerance(rtol, "rtol"), as_tolerance(atol, "atol")
+    check(schedule, t1, points=problem.delete.shape[0])
+    target = resolve_target(problem, theta0, target)
     if problem.least_squares and schedule.piecewise_constant:
         thetas, costates = _exact_costate(problem, schedule, theta0, ts, t1, target)
         return ts, thetas, costates
@@ -65,7 +69,7 @@ def costate(
     _, solver = choose_solver(problem, theta0, t1, None)
     backward = _diffrax_costate(
         problem, _Reversed(schedule, t1), forward.dense, forward.theta1 - target, t1 - ts[::-1], t1, solver,
-        jnp.asarray(rtol), jnp.asarray(atol),
+        rtol, atol,
     )  # fmt: skip
     costates, result = backward
     if not np.isfinite(costates).all():
@@ -95,6 +99,7 @@ def _diffrax_costate(problem, mirrored, theta, p1, times, t1, solver, rtol, atol
     return saved[:, :-1], result
 
 
+@on_problem
 def switching_function(
     problem: Problem,
     schedule: AbstractSchedule,
@@ -103,8 +108,8 @@ def switching_function(
     t1: Any,
     ts: Any = None,
     target: Any = None,
-    rtol: float = 1e-8,
-    atol: float = 1e-10,
+    rtol: Number = 1e-8,
+    atol: Number = 1e-10,
 ) -> Float[Array, " k"]:
     """σ(t) = −⟨p(t), ∇ℓ_J(θ(t))⟩ at `ts` (k,): the change of E per unit of ε·time added at t.
 
@@ -119,21 +124,24 @@ def _deleted_gradients(problem, thetas):
     return jax.vmap(problem.deleted_gradient)(thetas)
 
 
+@on_problem
 def pontryagin_residual(
     problem: Problem,
     schedule: AbstractSchedule,
     theta0: Any,
     *,
-    s: float = 0.0,
-    t1: float,
+    s: Number = 0.0,
+    t1: Number,
     target: Any = None,
-    rtol: float = 1e-8,
-    atol: float = 1e-10,
+    rtol: Number = 1e-8,
+    atol: Number = 1e-10,
 ) -> float:
     """∫|ε − 1[σ<0]| |σ| dt / ∫|σ| dt over the free interval [s, T]: 0 where Pontryagin's principle holds, at most 1.
 
     0 also where σ ≡ 0, as when θ(T) = θ*₋.
     """
+    s, t1 = as_window(s, t1)
+    check(schedule, t1, admissible=True)
     ts = residual_times(schedule, s, t1)
     sigma = np.asarray(switching_function(problem, schedule, theta0, t1=t1, ts=ts, target=target, rtol=rtol, atol=atol))
     middle = np.asarray(schedule(0.5 * (ts[1:] + ts[:-1])))

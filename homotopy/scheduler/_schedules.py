@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from .. import flow
 from .._errors import RequestError
 from ..flow import AbstractSchedule, Greedy, NeuralSchedule
+from ..flow._schedule import as_jumps, as_weights
 
 
 class PointSchedules(AbstractSchedule):
@@ -26,7 +27,7 @@ class PointSchedules(AbstractSchedule):
     piecewise_constant: ClassVar[bool] = True
 
     def __init__(self, switches: Any, values: Any):
-        self.switches, self.values = jnp.asarray(switches, dtype=float), jnp.asarray(values, dtype=float)
+        self.switches, self.values = as_jumps(switches, "switches", 1), as_weights(values, "values", False, 2)
         if self.values.ndim != 2 or self.values.shape[0] != self.switches.shape[0] + 1:
             raise RequestError(
                 f"values must have shape (switches + 1, points), but has shape {self.values.shape} for "

@@ -6,11 +6,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from .._checks import Choice, Flag, Number, Whole, as_tolerance, as_window, choice, flag, number, whole
 from .._errors import RequestError
-from ..problem import Problem
+from ..problem import Problem, on_problem
+from ._certificate import Certify
 from ._energy import resolve_target
 from ._goals import check_goal, linear_metric
-from ._linear import linear_control
+from ._linear import LinearControl, linear_control
 from ._minimum_time import minimum_time
 from ._result import SearchResult
 from ._search_linear import bang_bang_result, step_result
@@ -23,25 +25,26 @@ Family = Literal[
 LONGEST = 1e8
 
 
+@on_problem
 def search(
     problem: Problem,
     theta0: Any,
     *,
-    s: float = 0.0,
-    t1: float,
-    family: str = "step",
+    s: Number = 0.0,
+    t1: Number,
+    family: Choice = "step",
     target: Any = None,
-    goal: str = "parameters",
-    tolerance: float = 0.0,
-    switch_price: float = 0.0,
-    weight_price: float = 0.0,
-    certify: str = "auto",
-    per_point: bool = False,
-    pieces: int = 40,
-    starts: int = 8,
-    seed: int = 0,
-    rtol: float = 1e-8,
-    atol: float = 1e-10,
+    goal: Choice = "parameters",
+    tolerance: Number = 0.0,
+    switch_price: Number = 0.0,
+    weight_price: Number = 0.0,
+    certify: Choice = "auto",
+    per_point: Flag = False,
+    pieces: Whole = 40,
+    starts: Whole = 8,
+    seed: Whole = 0,
+    rtol: Number = 1e-8,
+    atol: Number = 1e-10,
 ) -> SearchResult:
     """The schedule of `family` that ends nearest to θ*₋ at T = `t1`, among those with ε = 1 on [0, s].
 
@@ -59,20 +62,23 @@ def search(
     bad times (0 ≤ s < T), unknown names, options that would be ignored and certificates that do not apply.
     """
     began = time.perf_counter()
-    _check(problem, s, t1, family, goal, tolerance, switch_price, weight_price, pieces, starts)
-    s, t1 = float(s), float(t1)
+    s, t1 = as_window(s, t1)
+    tolerance = number(tolerance, "tolerance", least=0.0)
+    switch_price = number(switch_price, "switch_price", least=0.0)
+    weight_price = number(weight_price, "weight_price", least=0.0)
+    _check_names(problem, family, goal, certify, tolerance, switch_price, weight_price)
+    options = {
+        "pieces": whole(pieces, "pieces", 1), "starts": whole(starts, "starts", 1), "seed": whole(seed, "seed", 0),
+        "rtol": float(as_tolerance(rtol, "rtol")), "atol": float(as_tolerance(atol, "atol")),
+    }  # fmt: skip
+    flag(per_point, "per_point")
     theta0 = problem.check_theta(theta0)
-    options = {"pieces": pieces, "starts": starts, "seed": seed, "rtol": rtol, "atol": atol}
     if problem.least_squares and family in ("step", "bang-bang") and not per_point:
         chosen = None if target is None else np.asarray(problem.check_theta(target, "target"))
         control = linear_control(problem, np.asarray(theta0), chosen, linear_metric(problem, goal))
         if goal == "risk" and control.keep.drive.any():
             raise RequestError("goal='risk' needs the leave-one-out optimum as its target; drop target=")
-        if t1 * control.fastest > LONGEST:
-            raise RequestError(
-                f"t1 must not exceed {LONGEST:g}/λ_max = {LONGEST / control.fastest:g} here (beyond it exponentials carry "
-                f"no digits), but is {t1:g}"
-            )
+        check_horizon(control, t1)
         here = window(control, s, t1, weight_price)
         notes = _notes(control, here.begin)
         if goal == "time":
@@ -102,24 +108,26 @@ def _notes(control, begin) -> tuple[str, ...]:
     return notes
 
 
-def _check(problem, s, t1, family, goal, tolerance, switch_price, weight_price, pieces, starts) -> None:
-    for what, value in (("s", s), ("t1", t1), ("tolerance", tolerance), ("switch_price", switch_price),
-                        ("weight_price", weight_price)):  # fmt: skip
-        if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "iuf" or np.isnan(float(value)):
-            raise RequestError(f"{what} must be one number, but is {value!r}")
-        if what not in ("s", "t1") and not 0 <= float(value) < np.inf:
-            raise RequestError(f"{what} must be ≥ 0 and finite, but is {value}")
-    if family not in get_args(Family):
-        raise RequestError(f"family must be one of {', '.join(get_args(Family))}, but is {family!r}")
+def check_horizon(control: LinearControl, t1: float) -> None:
+    """`RequestError` where λ_max·t1 is too large for exponentials."""
+    if t1 * control.fastest > LONGEST:
+        raise RequestError(
+            f"t1 must not exceed {LONGEST:g}/λ_max = {LONGEST / control.fastest:g} here (beyond it exponentials carry "
+            f"no digits), but is {t1:g}"
+        )
+
+
+def _check_names(problem, family, goal, certify, tolerance, switch_price, weight_price) -> None:
+    choice(family, "family", get_args(Family))
     check_goal(goal)
-    if not 0 <= s < t1 < np.inf:
-        raise RequestError(f"s and t1 must satisfy 0 ≤ s < t1 < ∞, but s = {s} and t1 = {t1}")
-    for what, value in (("pieces", pieces), ("starts", starts)):
-        if not isinstance(value, int) or value < 1:
-            raise RequestError(f"{what} must be a whole number ≥ 1, but is {value!r}")
+    choice(certify, "certify", get_args(Certify))
     if goal == "time" and not (problem.least_squares and family == "bang-bang"):
         raise RequestError("goal='time' is for linear regression with family='bang-bang'")
     if goal == "time" and (switch_price or weight_price):
         raise RequestError("goal='time' takes no switch_price and no weight_price: they would be ignored")
+    if goal == "time" and certify not in ("auto", "none"):
+        raise RequestError(
+            f"goal='time' takes no certify={certify!r} (its answer is a local one); use 'auto' or 'none'"
+        )
     if goal != "time" and tolerance:
         raise RequestError("tolerance is for goal='time' only; it would be ignored here")

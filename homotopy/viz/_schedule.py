@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 
-from ..flow import AbstractSchedule, describe
+from .._checks import as_time
+from ..flow import AbstractSchedule, check, describe
 from ._axes import INK, axes
 
 
@@ -14,6 +15,8 @@ def plot_schedule(
     schedule: AbstractSchedule, t1: float, ax: Axes | None = None, *, label: str | None = None, color: str = INK
 ) -> Axes:
     """ε(t) on [0, t1] (dimensionless, against time in the units of the flow), with its jumps dotted."""
+    t1 = float(as_time(t1, finite="a picture ends"))
+    check(schedule, t1)
     ax = axes(ax)
     inner = np.asarray(schedule.discontinuities())
     edges = np.concatenate([[0.0], np.clip(inner, 0.0, t1), [t1]])

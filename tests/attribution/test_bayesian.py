@@ -150,7 +150,7 @@ def test_steps_that_diverge_are_no_number():
         ({"chains": 0}, "chains must be"),
         ({"method": "nuts"}, "method must be"),
         ({"batch_size": 2}, "batch_size is for"),
-        ({"method": "sgld", "batch_size": 99}, "batch_size must lie"),
+        ({"method": "sgld", "batch_size": 99}, "batch_size must be a whole number in 1…"),
         ({"step": 0.0}, "step must be"),
         ({"queries": [1.0]}, "queries must be"),
     ],

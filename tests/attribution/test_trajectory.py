@@ -178,9 +178,9 @@ def test_descent_that_diverges_says_so():
 @pytest.mark.parametrize(
     ("job", "match"),
     [
-        (lambda p, t: descend(p, t, step=0.0, steps=3), "step must be > 0"),
+        (lambda p, t: descend(p, t, step=0.0, steps=3), "step must be one number > 0"),
         (lambda p, t: descend(p, t, step=0.1, steps=3, batch_size=9), "batch_size"),
-        (lambda p, t: flow_influence_kernel(p, t, t1=1.0, ts=[0.0, 2.0]), "before t1"),
+        (lambda p, t: flow_influence_kernel(p, t, t1=1.0, ts=[0.0, 2.0]), "but ends at 2"),
         (lambda p, t: tracin(p, np.zeros((2, 5)), 1.0), "thetas must have shape"),
         (lambda p, t: tracin(p, np.zeros((2, 3)), [1.0, 2.0, 3.0]), "scales"),
         (lambda p, t: source_influence(p, np.zeros((2, 3)), [1.0, 0.0]), "times must increase"),

@@ -53,7 +53,7 @@ def test_failed_rows_are_reported_and_the_others_survive():
         (([0.5],), {"ts": [1.0, 0.5]}, "ts must be sorted"),
         (([0.5],), {"ts": [1.0, np.inf]}, "ts must be finite here"),
         (([0.5],), {"method": "exact"}, "method='exact' needs linear regression"),
-        (([0.5],), {"batch_size": 0}, "batch_size must be at least 1, but is 0"),
+        (([0.5],), {"batch_size": 0}, "batch_size must be a whole number ≥ 1, but is 0"),
         (([0.5],), {"max_steps": 0}, "max_steps must be a whole number ≥ 1, but is 0"),
         (([0.5],), {"solver": "euler"}, "solver must be one of tsit5, dopri8"),
         (([0.5],), {"rtol": -1.0}, "rtol must be one number > 0, but is -1.0"),
