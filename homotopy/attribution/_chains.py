@@ -5,7 +5,7 @@ import scipy.stats
 from jaxtyping import Float
 
 from .._errors import RequestError
-from ..problem._dataset import as_floats
+from ..problem._arrays import as_floats
 
 
 def split_rhat(draws: Float[np.ndarray, "chains draws k"]) -> Float[np.ndarray, " k"]:

@@ -25,7 +25,7 @@ from .._checks import Number, Whole, choice, instance, number, shown, whole
 from .._errors import RequestError, WorkError
 from ..endpoints._points import loss_gradients
 from ..problem import Dataset, Problem, on_problem
-from ..problem._dataset import as_floats
+from ..problem._arrays import as_floats
 from ._queries import query_gradients
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from .._checks import Number, Whole, as_array, flag, number, shown, whole
 from .._errors import RequestError
-from ..problem._dataset import as_floats
+from ..problem._arrays import as_floats
 from ._shapley import Value, evaluate
 
 

@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 
 from .._checks import whole
 from .._errors import RequestError
-from ..problem._dataset import as_floats
+from ..problem._arrays import as_floats
 
 _BLOCK = 256
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from .._errors import RequestError
 from ..problem import Dataset, Problem, on_problem
-from ..problem._dataset import as_floats
+from ..problem._arrays import as_floats
 from ._curvature import Curvature
 from ._frame import frame
 from ._influence import warn_unless_stationary

@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._checks import choice
 from .._errors import RequestError, WorkError
 from ..problem import Problem, on_problem
-from ..problem._dataset import as_floats
+from ..problem._arrays import as_floats
 from ._endpoint import NEARNESS, STATIONARITY, is_concrete, require_dense
 from ._frame import Frame, frame, smallest_rate
 from ._limit import flow_limit

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from .._errors import RequestError, WorkError
 from ..problem import Problem
-from ..problem._dataset import as_floats
+from ..problem._arrays import as_floats
 from . import _diffrax
 from ._trajectory import Trajectory
 

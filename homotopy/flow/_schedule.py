@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from .._checks import Flag, Whole, as_key, flag, shown, whole
 from .._errors import RequestError
-from ..problem._dataset import as_floats
+from ..problem._arrays import as_floats
 
 
 class AbstractSchedule(eqx.Module):

@@ -16,9 +16,11 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._checks import as_key, indices, instance, is_concrete, shown
 from .._errors import RequestError
-from ._dataset import LARGEST, Dataset, as_floats
+from ._arrays import as_floats, names_of, unmasked
+from ._dataset import LARGEST, Dataset
 from ._losses import AbstractLoss, SquaredLoss
 from ._models import AbstractModel, LinearRegression
+from ._names import parameter_names
 
 
 class Problem(eqx.Module):
@@ -66,6 +68,11 @@ class Problem(eqx.Module):
         return self.model.size(self.data.features, self.output_shape)
 
     @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """A name for every entry of θ (dim,), made of the names of the data's columns."""
+        return parameter_names(self.model, self.data, self.output_shape)
+
+    @property
     def least_squares(self) -> bool:
         """Whether the risk is quadratic in θ (linear regression), so that closed forms hold."""
         return isinstance(self.model, LinearRegression) and isinstance(self.loss, SquaredLoss)
@@ -81,8 +88,15 @@ class Problem(eqx.Module):
     # The risk and its derivatives -------------------------------------------------------------------------------
 
     def predict(self, theta: Float[Array | np.ndarray, " dim"], x: Any = None) -> Float[Array, " m *outputs"]:
-        """f(θ; x) for the rows of x (m, features), or of the data when x is not given."""
-        x = self.data.x if x is None else jnp.asarray(x, dtype=float)
+        """f(θ; x) for the rows of x (m, features), or of the data when x is not given.
+
+        The columns of a frame must be those of the data, in that order, where those have names.
+        """
+        if x is None:
+            x = self.data.x
+        else:
+            self.data.require_columns(names_of(x))
+            x = jnp.asarray(x, dtype=float)
         return self.model.predict(theta, x, self.output_shape)
 
     def losses(self, theta: Float[Array | np.ndarray, " dim"]) -> Float[Array, " n"]:
@@ -186,7 +200,7 @@ def _indices(delete: Any, n: int) -> Int[Array, " k"]:
     """The deleted set as an index array, checked on the host when it is concrete."""
     if isinstance(delete, jax.core.Tracer):
         return jnp.atleast_1d(delete)
-    array = indices(delete, n, "delete")
+    array = indices(unmasked(delete, "delete"), n, "delete")
     if len(np.unique(array)) != len(array):
         values, counts = np.unique(array, return_counts=True)
         repeated = values[counts > 1][0]

@@ -1,5 +1,6 @@
 """Data sets: synthetic ones, real ones that ship with a package, and the user's own CSV file."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import numpy as np
 
 from .._checks import Choice, Flag, Number, Whole, choice, flag, number, whole
 from .._errors import RequestError
-from ._dataset import Dataset
-from ._read_csv import read_columns
+from ._dataset import Dataset, as_names, require_range
+from ._read_csv import Table, read_table
+from ._text import STANDARD_INPUT
 
 _SCIKIT_LEARN = {"diabetes": True, "breast_cancer": False, "wine": False, "digits": False, "iris": False}
 _STATSMODELS = {"stackloss": "STACKLOSS", "longley": "TOTEMP"}
 _MOST = 10**7  # of points, features or neurons that are made up
+_DRIFT = 1e-12  # of the spread: a mean that is wrong by more is taken again
 NAMES = (*_SCIKIT_LEARN, *_STATSMODELS)
 
 
@@ -56,12 +59,12 @@ def load(name: Choice, *, standardise: Flag = True, intercept: Flag = False) -> 
     choice(name, "data set", NAMES)
     flag(standardise, "standardise"), flag(intercept, "intercept")
     try:
-        x, y, regression = _load_statsmodels(name) if name in _STATSMODELS else _load_scikit_learn(name)
+        table, regression = _load_statsmodels(name) if name in _STATSMODELS else _load_scikit_learn(name)
     except ImportError as error:
         raise RequestError(
             f"data set {name!r} ships with {error.name}, which is not installed; pip install 'homotopy[data]'"
         ) from None
-    return _prepare(x, y, name, standardise, standardise and regression, intercept)
+    return _prepare(table, table.y[:, 0], name, standardise, standardise and regression, intercept)
 
 
 def read_csv(
@@ -72,56 +75,113 @@ def read_csv(
     standardise: bool = False,
     standardise_target: bool = False,
     intercept: bool = False,
-    delimiter: str = ",",
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    dummies: bool = False,
 ) -> Dataset:
-    """The user's own table: a text file whose first line names the columns.
+    """The user's own table: a text file (or .gz, or `-` for standard input) whose first line names the columns.
 
     `target` names the column y (or several); x is `features`, or every other column. `standardise`,
-    `standardise_target` and `intercept` as in `load`. Raises `RequestError`, naming line and column, on a missing
-    or non-numeric value, a missing column, or a name used twice.
+    `standardise_target` and `intercept` as in `load`; the names stay with the data (`Dataset.columns`).
+    `delimiter` is found out among comma, semicolon, tab and vertical bar when not given; `encoding` is UTF-8.
+    `dummies` turns a text column into 0/1 columns, one per level but the first in alphabetical order, and a text
+    target into classes 0, 1, …; without it text is refused.
+
+    Warns of a constant column. Raises `RequestError`, naming line and column, on a missing value, on what is not
+    written as a number (digits 0–9, a point for decimals), on numbers that 64-bit floats cannot tell apart, on a missing
+    column or a name used twice, and on a file that cannot be decoded.
     """
-    targets = [target] if isinstance(target, str) else list(target)
+    data, notes = read_csv_told(
+        path, target=target, features=features, standardise=standardise, standardise_target=standardise_target,
+        intercept=intercept, delimiter=delimiter, encoding=encoding, dummies=dummies,
+    )  # fmt: skip
+    for note in notes:
+        if "is constant" in note:
+            warnings.warn(f"{path}: {note}", stacklevel=2)
+    return data
+
+
+def read_csv_told(
+    path: str | Path,
+    *,
+    target: str | Sequence[str],
+    features: Sequence[str] | None = None,
+    standardise: bool = False,
+    standardise_target: bool = False,
+    intercept: bool = False,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    dummies: bool = False,
+) -> tuple[Dataset, list[str]]:
+    """`read_csv`, and what it found out and decided, a line each: the separator, dummies, constant columns."""
+    targets = as_names(target, "target")
     if not targets:
         raise RequestError("target must name at least one column, but is empty")
-    for name in features or []:
-        if name in targets or list(features or []).count(name) > 1:
+    if isinstance(features, str):
+        raise RequestError(f"features must be a list of names, but is {features!r}; write [{features!r}]")
+    features = None if features is None else as_names(features, "features")
+    for name in features or ():
+        if name in targets or (features or ()).count(name) > 1:
             raise RequestError(f"features must name each column once and not the target, but names {name!r}")
-    if len(delimiter) != 1:
-        raise RequestError(f"delimiter must be one character, but is {delimiter!r}")
-    names, values = read_columns(path, delimiter, needed=targets + list(features or []), only=features, also=targets)
-    chosen = [name for name in names if name not in targets] if features is None else list(features)
-    if not chosen:
-        raise RequestError(f"{path}: no feature is left beside the target {targets}; the file has columns {names}")
-    x = np.column_stack([values[name] for name in chosen])
-    y = np.column_stack([values[name] for name in targets])
-    y = y[:, 0] if isinstance(target, str) else y
-    return _prepare(x, y, Path(path).stem, standardise, standardise_target, intercept)
+    table = read_table(
+        path, targets=targets, features=features, delimiter=delimiter, encoding=encoding, dummies=dummies
+    )
+    y = table.y[:, 0] if isinstance(target, str) else table.y
+    name = "stdin" if str(path) == STANDARD_INPUT else Path(Path(path).name.removesuffix(".gz")).stem
+    data = _prepare(table, y, name, standardise, standardise_target, intercept)
+    return data, [*table.notes, *_constants(table, standardise, intercept)]
 
 
-def _load_scikit_learn(name: str) -> tuple[np.ndarray, np.ndarray, bool]:
+def _constants(table: Table, standardise: bool, intercept: bool) -> list[str]:
+    notes = []
+    for values, name in zip(table.x.T, table.features, strict=True):
+        if (values == values[0]).all():
+            what = "it duplicates the intercept, from which its parameter cannot be told" if intercept else ""
+            what = "standardised it is 0, and its parameter moves nothing" if standardise else what
+            notes.append(f"column {name!r} is constant ({values[0]:g})" + (f": {what}; drop it" if what else ""))
+    for values, name in zip(table.y.T, table.targets, strict=True):
+        if (values == values[0]).all():
+            notes.append(f"the target {name!r} is constant ({values[0]:g})")
+    return notes
+
+
+def _load_scikit_learn(name: str) -> tuple[Table, bool]:
     import sklearn.datasets  # a late import: it takes seconds
 
-    x, y = getattr(sklearn.datasets, f"load_{name}")(return_X_y=True)
-    return x, y, _SCIKIT_LEARN[name]
+    bunch = getattr(sklearn.datasets, f"load_{name}")()
+    names = [str(column) for column in bunch.feature_names]
+    return Table(bunch.data, bunch.target[:, None], names, ["target"], []), _SCIKIT_LEARN[name]
 
 
-def _load_statsmodels(name: str) -> tuple[np.ndarray, np.ndarray, bool]:
+def _load_statsmodels(name: str) -> tuple[Table, bool]:
     import importlib
 
-    table = importlib.import_module(f"statsmodels.datasets.{name}").load_pandas().data
+    frame = importlib.import_module(f"statsmodels.datasets.{name}").load_pandas().data
     target = _STATSMODELS[name]
-    return table.drop(columns=target).to_numpy(dtype=float), table[target].to_numpy(dtype=float), True
+    x = frame.drop(columns=target)
+    y = frame[[target]].to_numpy(dtype=float)
+    return Table(x.to_numpy(dtype=float), y, [str(column) for column in x.columns], [target], []), True
 
 
-def _prepare(x, y, name: str, standardise: bool, standardise_target: bool, intercept: bool) -> Dataset:
-    x = _standardised(x) if standardise else x
+def _prepare(
+    table: Table, y: np.ndarray, name: str, standardise: bool, standardise_target: bool, intercept: bool
+) -> Dataset:
+    columns = list(table.features)
+    require_range(table.x, columns, "the feature")
+    require_range(table.y, table.targets, "the target")
+    x = _standardised(table.x) if standardise else table.x
     y = _standardised(y) if standardise_target else y
     if intercept:
         x = np.column_stack([x, np.ones(len(x))])
-    return Dataset(x, y, name=name)
+        columns.append("intercept" if "intercept" not in columns else "(intercept)")
+    return Dataset(x, y, name=name, columns=columns, targets=table.targets)
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:
+    varies = (values != values[0]).any(axis=0)  # the deviation of a constant column is seldom exactly 0
     centred, spread = values - values.mean(axis=0), values.std(axis=0)
-    varies = spread > 1e-12 * np.abs(values).max(axis=0)  # the deviation of a constant column is seldom exactly 0
+    # Far from 0 the mean is rounded: what that leaves is seen from here, where the values are small.
+    left = centred.mean(axis=0)
+    centred = np.where(np.abs(left) > _DRIFT * spread, centred - left, centred)
+    spread = np.where(np.abs(left) > _DRIFT * spread, centred.std(axis=0), spread)
     return np.where(varies, centred / np.where(varies, spread, 1.0), 0.0)

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from .._errors import RequestError
 from ._scenarios import closest
+from ._typed import refuse_loose_numbers, typed
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _FRAME = " │|"
@@ -29,6 +30,7 @@ def parse(kind: Any, args: list[str], *, prog: str, description: str = "") -> An
     """`kind` filled from `args`; `RequestError` for what cannot be read; `--help` prints and leaves with 0."""
     import tyro
 
+    words = typed(args)
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
@@ -40,6 +42,7 @@ def parse(kind: Any, args: list[str], *, prog: str, description: str = "") -> An
     if unknown:
         raise RequestError(_unknown(unknown, kind, prog))
     _refuse_nan(value)
+    refuse_loose_numbers(value, words)
     return value
 
 

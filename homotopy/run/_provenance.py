@@ -102,7 +102,7 @@ def git_state() -> dict[str, Any] | None:
 
 
 def describe_dataset(data: Any) -> dict[str, Any]:
-    """Name, shapes and a hash of the content: sha256 over type, shape and little-endian bytes of x, then y."""
+    """Names, shapes and a hash of the content: sha256 over type, shape and little-endian bytes of x, then y."""
     import numpy as np
 
     digest = hashlib.sha256()
@@ -113,4 +113,5 @@ def describe_dataset(data: Any) -> dict[str, Any]:
         digest.update(f"{part} {values.dtype.str} {values.shape}\n".encode())
         digest.update(values.tobytes())
         shapes[part] = list(values.shape)
-    return {"name": str(getattr(data, "name", "")), "shape": shapes, "sha256": digest.hexdigest()}
+    names = {part: list(getattr(data, part)) for part in ("columns", "targets") if hasattr(data, part)}
+    return {"name": str(getattr(data, "name", "")), "shape": shapes, **names, "sha256": digest.hexdigest()}

@@ -18,6 +18,7 @@ class RunResult:
     - `summary`: what was found, in a few lines; printed when the run is finished.
     - `datasets`: the data sets that went in (`.name`, `.x`, `.y`); their hashes go into the manifest.
     - `result_codes`: how many solves ended how, e.g. `{"successful": 63, "max steps reached": 1}`.
+    - `tables`: file stem → columns by name, all of one length; each is saved as CSV.
     - `animations`: file stem → function that writes a GIF to the path it is given.
     """
 
@@ -28,8 +29,9 @@ class RunResult:
     datasets: tuple[Any, ...] = ()
     result_codes: Mapping[str, int] = field(default_factory=dict)
     animations: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict)
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for stem in (*self.figures, *self.animations):
+        for stem in (*self.figures, *self.animations, *self.tables):
             if not _FILE_STEM.fullmatch(stem):
-                raise ValueError(f"a figure's name becomes a file name, but {stem!r} cannot be one")
+                raise ValueError(f"the name of a figure or table becomes a file name, but {stem!r} cannot be one")

@@ -1,7 +1,12 @@
 """Figures, animations and data to disk, the same bytes for the same content."""
 
+import csv
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .._errors import WorkError
 from ._progress import Progress
@@ -14,7 +19,8 @@ _WORTH_COMPRESSING = 4096  # bytes
 
 def save(result: RunResult, folder: Path, progress: Progress) -> None:
     """Everything that `result` holds, as files of `folder`."""
-    with progress.task("writing", total=len(result.figures) + len(result.animations) + 1) as advance:
+    total = len(result.figures) + len(result.animations) + len(result.tables) + 1
+    with progress.task("writing", total=total) as advance:
         for stem, figure in result.figures.items():
             save_figure(figure, folder, stem)
             advance()
@@ -23,6 +29,9 @@ def save(result: RunResult, folder: Path, progress: Progress) -> None:
             write(path)
             if not path.is_file():
                 raise WorkError(f"the animation `{stem}` wrote no file")
+            advance()
+        for stem, columns in result.tables.items():
+            save_table(columns, folder / f"{stem}.csv")
             advance()
         save_data(result.data, folder / "data.nc")
         advance()
@@ -34,7 +43,9 @@ def save_figure(figure: Any, folder: Path, stem: str) -> None:
     from matplotlib import pyplot
     from PIL import Image
 
-    with matplotlib.rc_context({"svg.hashsalt": "homotopy"}):
+    with matplotlib.rc_context({"svg.hashsalt": "homotopy"}), warnings.catch_warnings():
+        # A column's name may hold letters that the font lacks: they are boxes in the picture, and whole in the data.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         picture = folder / f"{stem}.png"
         figure.savefig(picture, dpi=DPI, metadata={"Software": None})
         if picture.stat().st_size > _LARGE:
@@ -44,6 +55,15 @@ def save_figure(figure: Any, folder: Path, stem: str) -> None:
             reduced.save(picture, optimize=True)
         figure.savefig(folder / f"{stem}.svg", metadata={"Date": None, "Creator": None})
     pyplot.close(figure)
+
+
+def save_table(columns: Mapping[str, Any], path: Path) -> None:
+    """`columns` as CSV in UTF-8; numbers survive the round trip to the last bit, ∞ and NaN are `inf` and `nan`."""
+    values = [np.asarray(column).tolist() for column in columns.values()]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*values, strict=True))
 
 
 def save_data(data: Any, path: Path) -> None:

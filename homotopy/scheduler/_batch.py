@@ -13,7 +13,7 @@ from .._checks import Flag, Number, Whole, as_time, as_window, flag, indices, in
 from .._errors import RequestError
 from ..flow import AbstractSchedule
 from ..problem import Problem, on_problem
-from ..problem._dataset import as_floats
+from ..problem._arrays import as_floats
 from ._bang_bang import is_reached, search_bang_bang
 from ._dual import dual_bound
 from ._linear import LinearControl, Vector, bang_bang_ends, linear_control
@@ -48,7 +48,9 @@ class SearchTable:
         return as_schedule(self._windows[row], self._bangs[row])
 
     def __str__(self) -> str:
-        gain = self.baseline_energies / np.maximum(self.energies, 1e-300)
+        some = self.energies > 0
+        gain = np.where(some, self.baseline_energies / np.where(some, self.energies, 1.0), np.inf)
+        gain[~some & (self.baseline_energies == 0)] = 1.0
         return (
             f"{len(self.energies)} searches: gain E(1_[0,s])/E* median ×{np.median(gain):.4g}, largest ×{gain.max():.4g}; "
             f"switches {np.bincount(self.switches).tolist()} (how many have 0, 1, …); certified {self.certified.sum()}"

@@ -52,8 +52,9 @@ class SearchResult:
 
     @property
     def ratio(self) -> float:
-        """E(1_[0,s]) / E: how many times smaller the energy is than the baseline's (∞ if θ*₋ is reached exactly)."""
-        return self.baseline_energy / self.energy if self.energy > 0 else float("inf")
+        """E(1_[0,s]) / E: how many times smaller the energy is than the baseline's (∞ if θ*₋ is reached exactly, 1 if
+        both reach it)."""
+        return self.baseline_energy / self.energy if self.energy > 0 else float("inf") if self.baseline_energy else 1.0
 
     def __str__(self) -> str:
         proof = self.certificate
@@ -62,7 +63,7 @@ class SearchResult:
             f"best schedule of the family {self.family}: "
             + ("greedy feedback" if isinstance(self.schedule, Greedy) else describe(self.schedule, 8)),
             f"  energy E = {self.energy:.6g} ({self.goal})   baseline E(1_[0,s]) = {self.baseline_energy:.6g}   "
-            f"gain ×{self.ratio:.4g}",
+            + ("reached" if proof.kind == "reached" or self.energy == 0 else f"gain ×{self.ratio:.4g}"),
             f"  switches {self.switches}   Pontryagin residual {self.pontryagin_residual:.2g}   "
             f"certificate {proof.kind}{bound}   {self.agreed} of {self.starts} starts agreed   {self.seconds * 1e3:.1f} ms",
         ]

@@ -57,7 +57,7 @@ def plot_control(
     lines = thetas - (0.0 if target is None else np.asarray(target)[None, :])
     chosen = np.argsort(-np.ptp(lines, axis=0))[:_MOST_LINES]
     for rank, column in enumerate(np.sort(chosen)):
-        name = names[column] if len(names) else f"{column}"
+        name = _literal(names[column]) if len(names) else f"{column}"
         bottom.plot(ts, lines[:, column], "-", color=SERIES[rank % len(SERIES)], lw=1.2, label=name)
     bottom.axhline(0.0, color=MUTED, lw=0.8)
     if target is not None and (largest := float(np.abs(lines).max())) > 0:
@@ -66,3 +66,9 @@ def plot_control(
     bottom.set(xlabel="time t", ylabel=f"{'θ(t)' if target is None else 'θ(t) − θ*₋'}{of}", xlim=(0.0, t1))
     bottom.legend(fontsize=7.5, ncols=2, title="parameter", title_fontsize=7.5)
     return top, middle, bottom
+
+
+def _literal(name: str) -> str:
+    """A name as Matplotlib draws it unread: `$` would begin a formula, and a leading `_` hide the entry."""
+    name = name.replace("$", r"\$")
+    return f" {name}" if name.startswith("_") else name

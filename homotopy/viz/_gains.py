@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..scheduler._gain import spoken_gain
 from ._axes import FULL, MUTED, RETAINED
 
 _LARGEST = 1e6  # gains beyond this (θ*₋ reached exactly: ∞) are drawn here
@@ -23,7 +24,7 @@ def plot_gains(
     left.set(xlabel=f"{unit}, sorted by gain", ylabel="gain E(1_[0,s]) / E  (1 = dropping at s is best)", yscale="log")
     beyond = int(np.sum(gains > _LARGEST))
     left.set_title(
-        f"{int(np.sum(gains > 1.001))} of {len(gains)} gain more than 0.1 %, median ×{np.median(gains):.3g}"
+        f"{int(np.sum(gains > 1.001))} of {len(gains)} gain more than 0.1 %, median {spoken_gain(float(np.median(gains)))}"
         + (f"; {beyond} beyond {_LARGEST:.0e}" if beyond else ""),
         fontsize=10.5,
     )

@@ -22,6 +22,7 @@ from homotopy.viz import (
     animate_phase,
     bounds_of,
     new_3d,
+    plot_control,
     plot_distance,
     plot_field,
     plot_landmarks,
@@ -138,3 +139,14 @@ def test_the_animation_is_a_small_gif_with_every_frame(problem, tmp_path):
     assert path.stat().st_size < 300_000
     with Image.open(path) as image:
         assert image.n_frames == 5
+
+
+@pytest.mark.parametrize("name", ["a$b$^{", "_hidden", "size, cm", "\u5e74"])
+def test_the_names_of_columns_are_drawn_as_they_are(name, tmp_path):
+    from homotopy.run._save import save_figure
+
+    ts = np.linspace(0.0, 1.0, 5)
+    axs = plot_control(Step(0.5), ts, np.column_stack([ts, ts**2]), ts - 0.5, t1=1.0, names=[name, "plain"])
+    labels = [text.get_text() for text in axs[2].get_legend().get_texts()]
+    assert [label.strip().replace(r"\$", "$") for label in labels] == [name, "plain"]
+    save_figure(axs[0].figure, tmp_path, "control")  # no formula to be read, no warning of a letter that the font lacks
