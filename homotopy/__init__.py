@@ -5,18 +5,21 @@
 ε ≡ 1 trains on everything, ε ≡ 0 leaves the points J out, and every way of unlearning them is some ε(t)
 in between. Importing this package turns JAX's 64-bit floats on: every claim here is about small differences.
 
-The public names are loaded on first use, so that the command line answers `--help` before the solvers are
-imported (and can set their switches first).
+The public names, and JAX itself, are loaded on first use: the command line answers `--help` before the solvers are
+imported, can set their switches first, and listens to Ctrl-C before anything takes long.
 """
 
 import importlib
+import os
+import sys
 from typing import Any
 
-import jax
+from ._errors import RequestError as RequestError, WorkError as WorkError
 
-jax.config.update("jax_enable_x64", True)
-
-from ._errors import RequestError as RequestError, WorkError as WorkError  # noqa: E402
+if "jax" in sys.modules:
+    sys.modules["jax"].config.update("jax_enable_x64", True)
+else:
+    os.environ["JAX_ENABLE_X64"] = "true"  # JAX's own switch, which it reads when it is imported
 
 _PUBLIC: dict[str, tuple[str, ...]] = {
     "problem": (

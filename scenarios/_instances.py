@@ -1,4 +1,4 @@
-"""Linear problems that several scenarios and benchmarks share: same seed, same instance."""
+"""What several scenarios and benchmarks share: linear problems (same seed, same instance), and the name of a failure."""
 
 from typing import NamedTuple
 
@@ -39,3 +39,8 @@ def most_moving(data: Dataset) -> Problem:
     problem = Problem(LinearRegression(), data, delete=0)
     moved = np.linalg.norm(np.asarray(leave_one_out_all(problem)) - np.asarray(optimum(problem).theta), axis=1)
     return problem.deleting(int(np.argmax(moved)))
+
+
+def reason(error: Exception) -> str:
+    """What a solve that failed says of itself, without its advice: the code under which it is counted."""
+    return " ".join(str(error).partition(";")[0].split())

@@ -10,7 +10,7 @@ bounds E* to within 2 %, whatever the admissible ε(t). Below: ε(t) of one cell
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,8 +20,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from homotopy import Dataset, LinearRegression, Problem, RequestError, WorkError, datasets, search
-from homotopy.run import Progress, RunResult
+from homotopy import Dataset, LinearRegression, Problem, WorkError, datasets, search
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.viz import INK, MUTED
 
 KINDS = ("drop", "keep–drop", "keep", "drop–keep–drop", "drop–keep", "other")
@@ -45,25 +45,25 @@ _PALEST = 0.18
 class Settings:
     """The problems, and how fine the two maps are."""
 
-    n: int = 20
+    n: Annotated[int, Range(least=3, most=10_000)] = 20
     """rows of the problem of the left map"""
-    cells: int = 61
+    cells: Annotated[int, Range(least=3, most=1000)] = 61
     """starts θ₀ along each side of the left map"""
-    reach: float = 5.0
+    reach: Annotated[float, Range(above=0, most=1e6)] = 5.0
     """half the side of the left map around θ*₋, in units of ‖θ* − θ*₋‖"""
-    points: int = 45
+    points: Annotated[int, Range(least=3, most=1000)] = 45
     """leverages, and residuals, of the right map"""
-    largest: float = 2.0
+    largest: Annotated[float, Range(above=0, most=1e6)] = 2.0
     """largest |residual| of the right map, in units of √λ_max ‖θ₀ − θ*₋‖"""
-    condition: float = 4.0
+    condition: Annotated[float, Range(least=1, most=1e6)] = 4.0
     """λ_max/λ_min of the kept data of the right map"""
-    angle: float = 50.0
+    angle: Annotated[float, Range(least=-360, most=360)] = 50.0
     """degrees between the deleted row and the stiff axis of the kept data (right map)"""
-    start: float = 36.0
+    start: Annotated[float, Range(least=-360, most=360)] = 36.0
     """degrees between θ₀ − θ*₋ and the stiff axis (right map)"""
-    horizon: float = 2.0
+    horizon: Annotated[float, Range(least=1e-6, most=1e4)] = 2.0
     """T in units of 1/λ_min(H₋)"""
-    seed: int = 3
+    seed: Seed = 3
     """seed of the problem of the left map"""
 
 
@@ -83,10 +83,7 @@ class Cell(NamedTuple):
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Search every cell of both maps, count, draw."""
-    if settings.cells < 3 or settings.points < 3:
-        raise RequestError("cells and points must be at least 3")
-    if not (settings.reach > 0 and settings.horizon > 0 and settings.largest > 0 and settings.condition >= 1):
-        raise RequestError("reach, horizon and largest must be positive, and condition at least 1")
+    check(settings)
     problem, target, full, t1 = _plane(settings)
     unit = float(np.linalg.norm(full - target))
     side = settings.reach * np.linspace(-1.0, 1.0, settings.cells)
@@ -192,10 +189,11 @@ def _counted(name: str, cells: np.ndarray) -> str:
     gain = _column(cells, "gain", float)
     shares = [f"{_SAYS[kind]} {np.mean(kinds == kind):.1%}" for kind in (*KINDS, REACHED) if (kinds == kind).any()]
     finite = gain[np.isfinite(gain)]
+    gains = f"median ×{np.median(finite):.3g}, largest ×{finite.max():.3g}" if finite.size else "there is no such start"
     return (
         f"{cells.size} {name}: " + ", ".join(shares) + f"\n  proven to {_PROVEN:.0%}: {proven.mean():.1%} ("
         + ", ".join(f"{kind} {count}" for kind, count in zip(certificates, counts, strict=True))
-        + f"); gain where E* > 0: median ×{np.median(finite):.3g}, largest ×{finite.max():.3g}"
+        + f"); gain where E* > 0: {gains}"
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ one with more parameters than points, a network with a dead neuron) where the pl
 
 import warnings
 from dataclasses import dataclass
+from typing import Annotated
 
 import equinox as eqx
 import jax
@@ -37,7 +38,7 @@ from homotopy import (
     optimum,
     rank_agreement,
 )
-from homotopy.run import Progress, RunResult
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.viz import FULL, INK, MUTED, SERIES
 
 
@@ -45,23 +46,30 @@ from homotopy.viz import FULL, INK, MUTED, SERIES
 class Settings:
     """The models, and how long the chains are."""
 
-    n: int = 40
+    n: Annotated[int, Range(least=4, most=10_000)] = 40
     """points of the linear and the logistic model"""
-    d: int = 5
+    d: Annotated[int, Range(least=1, most=1000)] = 5
     """features of both"""
-    draws: tuple[int, ...] = (50, 250, 1000, 4000)
+    draws: Annotated[tuple[int, ...], Range(least=4, most=10**6, entries=2)] = (50, 250, 1000, 4000)
     """draws per chain on the linear model; 4 chains, so the last of (…, 4000) makes 16,000"""
-    grid_draws: int = 1000
+    grid_draws: Annotated[int, Range(least=4, most=10**6)] = 1000
     """draws per chain for every temperature and localisation"""
-    inverse_temperatures: tuple[float, ...] = (1.0, 10.0, 100.0)
+    inverse_temperatures: Annotated[tuple[float, ...], Range(least=1e-6, most=1e6, entries=1)] = (1.0, 10.0, 100.0)
     """β"""
-    localisations: tuple[float, ...] = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
+    localisations: Annotated[tuple[float, ...], Range(least=1e-6, most=1e6, entries=1)] = (
+        0.01,
+        0.1,
+        1.0,
+        10.0,
+        100.0,
+        1000.0,
+    )
     """γ/β: what the damped influence adds to the Hessian (sum convention)"""
-    singular_n: int = 12
+    singular_n: Annotated[int, Range(least=2, most=1000)] = 12
     """points of the singular models"""
-    singular_d: int = 20
+    singular_d: Annotated[int, Range(above="singular_n", most=10_000)] = 20
     """features of the linear one, more than its points"""
-    seed: int = 0
+    seed: Seed = 0
     """of data and chains"""
 
 
@@ -88,8 +96,9 @@ def _losses(loss: _MeanLoss, thetas):
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Sample, compare, draw."""
-    if len(settings.draws) < 2 or settings.singular_d <= settings.singular_n or settings.n < 2 * settings.d:
-        raise RequestError("draws needs two entries, singular_d must exceed singular_n, and n be at least 2 d")
+    check(settings)
+    if settings.n < 2 * settings.d:
+        raise RequestError(f"--n must be at least 2 --d = {2 * settings.d}, but is {settings.n}")
     with progress.task("parts", 3) as advance:
         linear = _linear(settings)
         advance(1)

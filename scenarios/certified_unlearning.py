@@ -6,6 +6,7 @@ asks for. A membership attack is then made on small, over-fitted models, where i
 """
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +36,7 @@ from homotopy import (
     retrain,
     rewind_to_delete,
 )
-from homotopy.run import Progress, RunResult
+from homotopy.run import Progress, Range, RunResult, Seed, check, need
 from homotopy.viz import FULL, INK, MUTED, RETAINED, SERIES
 
 ALGORITHMS = ("D2D", "R2D", "Langevin", "certified removal")
@@ -46,35 +47,38 @@ ATTACKED = ("trained", "D2D", "R2D", "Newton step", "retrained")
 class Settings:
     """Which budgets are tried, and on what."""
 
-    data: tuple[str, ...] = ("breast_cancer", "digits")
+    data: Annotated[tuple[Literal["breast_cancer", "digits"], ...], Range(entries=1, once=True)] = (
+        "breast_cancer",
+        "digits",
+    )
     """data sets; digits becomes odd or even"""
-    deleted: int = 10
+    deleted: Annotated[int, Range(least=1, most=400)] = 10
     """points in the group that is forgotten"""
-    budgets: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    budgets: Annotated[tuple[float, ...], Range(least=1e-3, most=1e3, entries=1)] = (0.1, 0.3, 1.0, 3.0, 10.0)
     """privacy ε"""
-    privacy_delta: float = 1e-5
+    privacy_delta: Annotated[float, Range(least=1e-15, most=0.1)] = 1e-5
     """privacy δ"""
-    ridge: float = 0.004
+    ridge: Annotated[float, Range(least=1e-9, most=1e3)] = 0.004
     """ρ/n"""
-    train_steps: int = 400
+    train_steps: Annotated[int, Range(least=1, most=10**6)] = 400
     """T"""
-    unlearn_steps: int = 40
+    unlearn_steps: Annotated[int, Range(least=1, most="train_steps")] = 40
     """gradient steps of D2D, R2D and Langevin"""
-    draws: int = 20
+    draws: Annotated[int, Range(least=2, most=10_000)] = 20
     """published models (noise seeds) per budget"""
-    attack_points: int = 60
+    attack_points: Annotated[int, Range(least=10, most=400)] = 60
     """training points of the over-fitted models that are attacked"""
-    attack_forget: int = 20
+    attack_forget: Annotated[int, Range(least=1, below="attack_points")] = 20
     """of which forgotten, and looked for by the attack"""
-    attack_splits: int = 12
+    attack_splits: Annotated[int, Range(least=0, most=1000)] = 12
     """random splits whose points the attack pools; 0 for no attack"""
-    attack_noise: float = 0.2
+    attack_noise: Annotated[float, Range(least=0, below=0.5)] = 0.2
     """share of labels flipped there (of fresh points too): what can only be known from memory"""
-    attack_ridge: float = 1e-4
+    attack_ridge: Annotated[float, Range(least=1e-9, most=1e3)] = 1e-4
     """ρ/n of the over-fitted models"""
-    attack_train_steps: int = 1500
+    attack_train_steps: Annotated[int, Range(least=4, most=10**6)] = 1500
     """T there; K is a quarter of it"""
-    seed: int = 0
+    seed: Seed = 0
     """splits, groups, noise"""
 
 
@@ -86,12 +90,8 @@ QUICK = Settings(
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Unlearn and publish at every budget, attack, draw."""
-    if not settings.data or not settings.budgets or min(settings.budgets) <= 0:
-        raise RequestError("data and budgets must not be empty, and budgets must be > 0")
-    if settings.attack_forget >= settings.attack_points or settings.draws < 2:
-        raise RequestError("attack_forget must be below attack_points, and draws at least 2")
-    if not 0 <= settings.attack_noise < 0.5:
-        raise RequestError(f"attack_noise must lie in [0, 0.5), but is {settings.attack_noise}")
+    check(settings)
+    need("data", "the data sets and the attack")
     utilities: dict[str, np.ndarray] = {}
     baselines: dict[str, tuple[float, float]] = {}
     attacks: dict[str, dict[str, MembershipInference]] = {}
@@ -143,11 +143,7 @@ def run(settings: Settings, progress: Progress) -> RunResult:
 
 def _binary(name: str) -> Dataset:
     data = datasets.load(name)
-    if name == "digits":
-        return Dataset(data.x, np.asarray(data.y) % 2, name="digits, odd or even")
-    if set(np.unique(data.y)) != {0.0, 1.0}:
-        raise RequestError(f"data must have labels 0 and 1 (or be digits), but {name} has not")
-    return data
+    return Dataset(data.x, np.asarray(data.y) % 2, name="digits, odd or even") if name == "digits" else data
 
 
 def _scaled(data: Dataset) -> Dataset:

@@ -7,7 +7,7 @@ network, in parameters and in predictions. Beside it, the distance to θ*₋ its
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import equinox as eqx
 import jax
@@ -16,8 +16,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
-from homotopy import MLP, LinearRegression, Problem, RequestError, Step, datasets, simulate, surface
-from homotopy.run import Progress, RunResult
+from homotopy import MLP, LinearRegression, Problem, Step, datasets, simulate, surface
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.viz import INK, MUTED
 
 
@@ -25,23 +25,23 @@ from homotopy.viz import INK, MUTED
 class Settings:
     """The horizons, the grid of s and the network."""
 
-    horizons: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    horizons: Annotated[tuple[float, ...], Range(least=1e-6, most=1e4, entries=1)] = (0.1, 0.3, 1.0, 3.0, 10.0)
     """values of T·λ_min(H₋) of the linear model"""
-    network_t1: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0)
+    network_t1: Annotated[tuple[float, ...], Range(least=1e-6, most=1e4, entries=1)] = (0.03, 0.1, 0.3, 1.0, 3.0)
     """values of T for the network (time of the flow in the sum convention)"""
-    points: int = 41
+    points: Annotated[int, Range(least=3, most=10_000)] = 41
     """values of s/T in [0, 1]"""
-    width: int = 8
+    width: Annotated[int, Range(least=1, most=200)] = 8
     """neurons of the network"""
-    forgotten: float = 0.1
+    forgotten: Annotated[float, Range(above=0, below=1)] = 0.1
     """the point counts as forgotten when this share of its effect is left"""
     solver: Literal["tsit5", "rodas5p"] = "tsit5"
     """solver of the network: for its many parameters steps without a Jacobian are the cheaper ones up to T ≈ 3"""
-    delete: int = -1
+    delete: Annotated[int, Range(least=-1, below=442)] = -1
     """deleted row of diabetes, from 0; −1 is the one with the largest Cook's distance in the linear fit"""
-    rtol: float = 1e-6
+    rtol: Annotated[float, Range(least=1e-12, most=1e-2)] = 1e-6
     """relative tolerance of the network's solves"""
-    seed: int = 0
+    seed: Seed = 0
     """seed of θ₀"""
 
 
@@ -50,8 +50,7 @@ QUICK = Settings(horizons=(0.3, 3.0), network_t1=(0.03, 0.3), points=13, width=3
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Sweep s for both models and draw what is left of the point."""
-    if settings.points < 3 or not 0 < settings.forgotten < 1:
-        raise RequestError("points must be at least 3 and forgotten between 0 and 1")
+    check(settings)
     data = datasets.load("diabetes", intercept=True)
     delete = settings.delete if settings.delete >= 0 else _largest_cook(np.asarray(data.x), np.asarray(data.y))
     linear = Problem(LinearRegression(), data, delete=delete)

@@ -5,7 +5,9 @@ A(T − K, K), retraining with the same budget A(0, K), and one table of A holds
 against s/T = 1 − K/T, and R2D against its bound at every K. The optimal ε(t) on the same stretches is a yardstick.
 """
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import equinox as eqx
 import jax
@@ -21,7 +23,6 @@ from homotopy import (
     LinearRegression,
     LogisticRegression,
     Problem,
-    RequestError,
     WorkError,
     coupled_descent,
     datasets,
@@ -31,39 +32,43 @@ from homotopy import (
     rewind_to_delete_sensitivity,
     simulate,
 )
-from homotopy.run import Progress, RunResult
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.viz import FULL, INK, MUTED, RETAINED, SERIES
+
+from ._instances import reason
 
 
 @dataclass(frozen=True)
 class Settings:
     """Which problems are unlearned, and for how long."""
 
-    problems: int = 20
+    problems: Annotated[int, Range(least=1, most=1000)] = 20
     """random problems in each regime"""
-    n: int = 30
+    n: Annotated[int, Range(least=5, most=1000)] = 30
     """points of each"""
-    d: int = 4
+    d: Annotated[int, Range(least=1, most=200)] = 4
     """features (over-parameterised: 2n)"""
-    train_steps: int = 120
+    train_steps: Annotated[int, Range(least=4, most=100_000)] = 120
     """T, gradient steps of training"""
-    step: float = 0.25
+    step: Annotated[float, Range(above=0, below=2)] = 0.25
     """η·L (networks: with L at the start)"""
-    spread: float = 0.1
+    spread: Annotated[float, Range(least=1e-4, most=1)] = 0.1
     """scale of the last feature over that of the first: how badly the linear and logistic risks are conditioned"""
-    ridge: float = 0.005
+    ridge: Annotated[float, Range(least=1e-9, most=1e3)] = 0.005
     """ρ/n of the strongly convex regimes"""
-    budgets: tuple[float, ...] = (0.1, 0.25, 0.5)
+    budgets: Annotated[tuple[float, ...], Range(above=0, below=1, entries=1)] = (0.1, 0.25, 0.5)
     """K/T at which the optimal schedule is searched"""
-    optimal_problems: int = 8
+    optimal_problems: Annotated[int, Range(least=0, most=1000)] = 8
     """problems of the linear regimes that are searched (exactly)"""
-    local_problems: int = 2
+    local_problems: Annotated[int, Range(least=0, most=1000)] = 2
     """problems of each other regime that are searched (local search); 0 for none"""
-    width: int = 3
+    width: Annotated[int, Range(least=1, most=100)] = 3
     """neurons of the networks"""
-    seed: int = 0
+    seed: Seed = 0
     """first seed"""
-    regimes: tuple[str, ...] = ("ridge", "logistic", "convex", "interpolation", "network")
+    regimes: Annotated[
+        tuple[Literal["ridge", "logistic", "convex", "interpolation", "network"], ...], Range(entries=1, once=True)
+    ] = ("ridge", "logistic", "convex", "interpolation", "network")
     """which regimes are compared"""
 
 
@@ -87,15 +92,10 @@ SHARES = np.linspace(0.0, 1.0, 41)  # s/T of the map
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Compute every table, its bounds, the optimal schedules; draw both figures."""
-    if settings.problems < 1 or settings.n < 5 or settings.train_steps < 4 or settings.d < 1:
-        raise RequestError("problems and d must be at least 1, n at least 5, train_steps at least 4")
-    if not settings.budgets or not all(0 < share < 1 for share in settings.budgets):
-        raise RequestError(f"budgets must lie in (0, 1), but are {settings.budgets}")
-    if not settings.regimes or not set(settings.regimes) <= set(REGIMES):
-        raise RequestError(f"regimes must be of {', '.join(REGIMES)}, but are {settings.regimes}")
+    check(settings)
     regimes: dict[str, dict[str, np.ndarray]] = {}
     used: list[Dataset] = []
-    codes = {"successful": 0, "search failed": 0}
+    codes: Counter[str] = Counter(successful=0)
     with progress.task("regimes", len(settings.regimes)) as advance:
         for name in settings.regimes:
             regimes[name] = _regime(settings, name, used, codes)
@@ -140,7 +140,7 @@ def _problem(settings: Settings, name: str, seed: int) -> tuple[Problem, np.ndar
     return Problem(LogisticRegression(), Dataset(x, labels, name=label), delete=0, ridge=rho), theta0
 
 
-def _regime(settings: Settings, name: str, used: list[Dataset], codes: dict[str, int]) -> dict[str, np.ndarray]:
+def _regime(settings: Settings, name: str, used: list[Dataset], codes: Counter[str]) -> dict[str, np.ndarray]:
     train = settings.train_steps
     made: list[tuple[Problem, np.ndarray]] = []
     targets: list[np.ndarray] = []
@@ -257,8 +257,8 @@ def _optimal(settings, name, made, goal, steps, codes) -> dict[str, np.ndarray]:
                         problem, theta0, step=step, train_steps=train, unlearn_steps=spend, start=start,
                         family="bang-bang" if exact else "piecewise-constant", target=goal[row], **options,
                     )  # fmt: skip
-                except WorkError:
-                    codes["search failed"] += 1
+                except WorkError as error:
+                    codes[reason(error)] += 1
                     continue
                 codes["successful"] += 1
                 # The schedule is the flow's; it is judged as a descent, like everything else here.

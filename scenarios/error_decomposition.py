@@ -14,9 +14,10 @@ Sub-sampling: linear and logistic regression see all rows of diabetes and breast
 principal components, scaled to variance 1, so that every endpoint can be solved to stationarity with the full Hessian.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +40,7 @@ from homotopy import (
     simulate,
 )
 from homotopy.endpoints import ErrorDecomposition, LiSSA, decompose_error
-from homotopy.run import Progress, RunResult
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.viz import INK, MUTED, SERIES
 
 GAPS = ("warm-start", "proximity", "non-convergence", "linearisation", "solver")
@@ -52,45 +53,54 @@ _FLOOR = 1e-8  # gaps below are rounding or exactly 0; they are drawn as arrows 
 _RESAMPLES = 2000
 
 
+Pair = Literal["diabetes-linear", "breast_cancer-logistic", "diabetes-mlp", "digits-mlp", "teacher-mlp"]
+
+
 @dataclass(frozen=True)
 class Settings:
     """The pairs, how many runs each has, and what is swept."""
 
-    pairs: tuple[str, ...] = ("diabetes-linear", "breast_cancer-logistic", "diabetes-mlp", "digits-mlp", "teacher-mlp")
+    pairs: Annotated[tuple[Pair, ...], Range(entries=1, once=True)] = (
+        "diabetes-linear",
+        "breast_cancer-logistic",
+        "diabetes-mlp",
+        "digits-mlp",
+        "teacher-mlp",
+    )
     """data set and model, a subset of the default"""
-    points: int = 10
+    points: Annotated[int, Range(least=1, most=1000)] = 10
     """deleted points of each pair, drawn at random, each deleted alone"""
-    seeds: int = 5
+    seeds: Annotated[int, Range(least=1, most=1000)] = 5
     """starts θ₀ of each pair"""
-    damping: float = 0.1
+    damping: Annotated[float, Range(above=0, most=1e6)] = 0.1
     """λ of the proximity term ½λ‖θ − θˢ‖² and of the damped Hessian (mean convention)"""
-    training_time: float = 300.0
+    training_time: Annotated[float, Range(above=0, most=1e9)] = 300.0
     """how long θˢ was trained: time of the flow of the mean risk R/n, the same for every pair"""
-    retrain_time: float = float("inf")
+    retrain_time: Annotated[float, Range(above=0, most=math.inf)] = math.inf
     """how long the cold and warm retrainings run (same unit); inf is to the limit of the flow"""
-    weight_decay: float = 0.001
+    weight_decay: Annotated[float, Range(least=1e-9, most=1e3)] = 0.001
     """ρ/n, the ridge of logistic regression and the networks in the mean convention; it makes the limits exist"""
-    rows: int = 120
+    rows: Annotated[int, Range(least=0, most=537)] = 120
     """rows of diabetes and digits that the networks see"""
-    components: int = 5
+    components: Annotated[int, Range(least=0, most=61)] = 5
     """principal components that the networks and logistic regression see"""
-    width: int = 4
+    width: Annotated[int, Range(least=1, most=100)] = 4
     """neurons of the networks"""
-    solver_steps: int = 1000
+    solver_steps: Annotated[int, Range(least=1, most=10**6)] = 1000
     """steps of LiSSA, the iterative solver at the end of the chain"""
-    solver_batch: int = 32
+    solver_batch: Annotated[int, Range(least=0, most=10**6)] = 32
     """points that LiSSA draws for a step, as the papers do; 0 takes all"""
-    sweep_pair: str = "diabetes-mlp"
+    sweep_pair: Pair = "diabetes-mlp"
     """the pair of the sweeps"""
-    sweep_dampings: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0)
+    sweep_dampings: Annotated[tuple[float, ...], Range(above=0, most=1e6)] = (0.001, 0.01, 0.1, 1.0)
     """values of λ"""
-    sweep_times: tuple[float, ...] = (10.0, 100.0, 1000.0, 10000.0)
+    sweep_times: Annotated[tuple[float, ...], Range(above=0, most=1e9)] = (10.0, 100.0, 1000.0, 10000.0)
     """training times"""
-    sweep_widths: tuple[int, ...] = (2, 4, 8)
+    sweep_widths: Annotated[tuple[int, ...], Range(least=1, most=100)] = (2, 4, 8)
     """widths"""
-    level: float = 0.95
+    level: Annotated[float, Range(above=0, below=1)] = 0.95
     """confidence level of every interval"""
-    seed: int = 0
+    seed: Seed = 0
     """seed of the rows, the deleted points and the first θ₀"""
 
 
@@ -116,6 +126,8 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         for value in values:
             changed = replace(settings, **{field: value})  # type: ignore[arg-type]
             cells.append((sweep, f"{value:g}", _PAIRS[settings.sweep_pair](changed), changed))
+    for _, _, problem, changed in cells:
+        deleted_points(problem.n, changed)  # too many are refused before any work
     found: dict[tuple[str, str], ErrorDecomposition] = {}
     with progress.task("decomposing", len(cells) * settings.points * settings.seeds) as advance:
         for sweep, label, problem, changed in cells:
@@ -198,7 +210,7 @@ def _teacher_mlp(settings: Settings) -> Problem:
     return _network(datasets.teacher_student(n=30, seed=settings.seed), settings)
 
 
-_PAIRS: dict[str, Callable[[Settings], Problem]] = {
+_PAIRS: dict[Pair, Callable[[Settings], Problem]] = {
     "diabetes-linear": _diabetes_linear,
     "breast_cancer-logistic": _breast_cancer_logistic,
     "diabetes-mlp": _diabetes_mlp,
@@ -216,19 +228,9 @@ def _sweeps(settings: Settings) -> list[tuple[str, str, Sequence[float]]]:
 
 
 def _check(settings: Settings) -> None:
-    for name in (*settings.pairs, settings.sweep_pair):
-        if name not in _PAIRS:
-            raise RequestError(f"pairs must be among {', '.join(_PAIRS)}, but names {name!r}")
-    if not settings.pairs or len(set(settings.pairs)) < len(settings.pairs):
-        raise RequestError("pairs must name at least one pair, and each once")
-    if settings.points < 1 or settings.seeds < 1:
-        raise RequestError("points and seeds must be at least 1")
-    if not 0 < settings.training_time < np.inf or not settings.retrain_time > 0:
-        raise RequestError("training_time must be positive and finite, retrain_time positive")
-    if settings.solver_batch < 0 or settings.solver_steps < 1:
-        raise RequestError("solver_steps must be at least 1 and solver_batch at least 0 (0: all points)")
+    check(settings)
     if settings.sweep_widths and settings.sweep_pair in ("diabetes-linear", "breast_cancer-logistic"):
-        raise RequestError(f"sweep_pair={settings.sweep_pair} has no width; leave sweep_widths empty")
+        raise RequestError(f"--sweep-pair {settings.sweep_pair} has no width; leave --sweep-widths empty")
 
 
 def deleted_points(n: int, settings: Settings) -> np.ndarray:

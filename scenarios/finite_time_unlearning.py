@@ -10,14 +10,15 @@ come within a distance of θ*₋, for a start inside the region and one outside,
 
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Annotated
 
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from scipy.linalg import expm
 
-from homotopy import Dataset, Problem, RequestError, WorkError, leave_one_out, optimum, search
-from homotopy.run import Progress, RunResult
+from homotopy import Dataset, Problem, WorkError, leave_one_out, optimum, search
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.viz import FULL, INK, MUTED, RETAINED
 
 from ._instances import most_moving
@@ -29,17 +30,17 @@ _COUNTS = ("0 (ε = 1 all the way)", "1", "2", "3 or more")
 class Settings:
     """The problem, the grid of starts, and the latest arrival."""
 
-    n: int = 8
+    n: Annotated[int, Range(least=4, most=10_000)] = 8
     """rows of the problem in the plane"""
-    span: float = 3.0
+    span: Annotated[float, Range(least=1e-6, most=1e4)] = 3.0
     """latest arrival in units of 1/λ_min(H₋)"""
-    points: int = 25
+    points: Annotated[int, Range(least=2, most=1000)] = 25
     """starts θ₀ along each side of the grid"""
-    reach: float = 6.0
+    reach: Annotated[float, Range(above=0, most=1e6)] = 6.0
     """half the side of the grid around θ*₋, in units of ‖θ* − θ*₋‖"""
-    tolerances: int = 13
+    tolerances: Annotated[int, Range(least=2, most=1000)] = 13
     """distances for which the least time is computed"""
-    seed: int = 6
+    seed: Seed = 6
     """of the data"""
 
 
@@ -48,8 +49,7 @@ QUICK = Settings(points=9, tolerances=4)
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Arrival times on the grid, switching curves, times against tolerance; draw."""
-    if settings.points < 2 or settings.span <= 0 or settings.reach <= 0 or settings.n < 4 or settings.tolerances < 2:
-        raise RequestError("points and tolerances must be at least 2, n at least 4, span and reach positive")
+    check(settings)
     problem = _problem(settings)
     target = np.asarray(leave_one_out(problem).theta)
     full = np.asarray(optimum(problem).theta)

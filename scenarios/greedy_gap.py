@@ -7,14 +7,14 @@ their energies, how often greedy is optimal, how often it is worse than dropping
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
-from homotopy import RequestError, SearchResult, Step, leave_one_out, leverage, optimum, search, simulate
-from homotopy.run import Progress, RunResult
+from homotopy import SearchResult, Step, leave_one_out, leverage, optimum, search, simulate
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.viz import FULL, INK, MUTED, SERIES, bounds_of, plot_field, plot_landmarks, plot_schedule
 
 from ._instances import Instance, random_instance
@@ -28,17 +28,17 @@ _LARGEST = 1e6
 class Settings:
     """How many random problems."""
 
-    dims: tuple[int, ...] = (1, 2, 5, 10)
+    dims: Annotated[tuple[int, ...], Range(least=1, most=200, entries=1, once=True)] = (1, 2, 5, 10)
     """dimensions d; each problem has 20 + 4 d rows"""
-    instances: int = 60
+    instances: Annotated[int, Range(least=2, most=10_000)] = 60
     """problems per dimension"""
-    span: float = 2.0
+    span: Annotated[float, Range(least=1e-6, most=1e4)] = 2.0
     """horizon T in units of 1/λ_min"""
-    trained: float = 0.0
+    trained: Annotated[float, Range(least=0, below=1)] = 0.0
     """s/T: how long ε = 1 before greedy and the search begin"""
-    deleted: str = "high-leverage"
-    """which point is deleted: random or high-leverage"""
-    seed: int = 0
+    deleted: Literal["random", "high-leverage"] = "high-leverage"
+    """which point is deleted"""
+    seed: Seed = 0
     """first seed"""
 
 
@@ -53,12 +53,7 @@ class _Pair(NamedTuple):
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Greedy and the best schedule on every problem; compare; draw."""
-    if not settings.dims or min(settings.dims) < 1 or settings.instances < 2:
-        raise RequestError("dims must be at least 1 and instances at least 2")
-    if not 0 <= settings.trained < 1:
-        raise RequestError(f"trained must lie in [0, 1), but is {settings.trained}")
-    if settings.deleted not in ("random", "high-leverage"):
-        raise RequestError(f"deleted must be random or high-leverage, but is {settings.deleted!r}")
+    check(settings)
     shape = (len(settings.dims), settings.instances)
     numbers = {
         name: np.zeros(shape) for name in ("best", "greedy", "baseline", "on", "sliding", "leverage", "certified")

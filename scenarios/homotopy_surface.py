@@ -6,7 +6,7 @@ limit of the flow from θ₀), drawn where it was reached.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,7 +24,7 @@ from homotopy import (
     optimum,
     surface,
 )
-from homotopy.run import Progress, RunResult
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.viz import new_3d, plot_distance, plot_surface, principal_coordinate
 
 
@@ -32,31 +32,31 @@ from homotopy.viz import new_3d, plot_distance, plot_surface, principal_coordina
 class Settings:
     """The two problems and the grid of the surface."""
 
-    n: int = 20
+    n: Annotated[int, Range(least=3, most=10_000)] = 20
     """number of points of both problems"""
-    features: int = 4
+    features: Annotated[int, Range(least=1, below="n")] = 4
     """features of the linear problem"""
-    width: int = 3
+    width: Annotated[int, Range(least=1, most=200)] = 3
     """neurons of the network and of its teacher"""
-    epsilons: int = 64
+    epsilons: Annotated[int, Range(least=2, most=10_000)] = 64
     """values of ε in [0, 1]"""
-    times: int = 120
+    times: Annotated[int, Range(least=2, most=10_000)] = 120
     """saved times, equally spaced in log t"""
-    linear_horizon: float = 10.0
+    linear_horizon: Annotated[float, Range(least=1e-6, most=1e4)] = 10.0
     """T of the linear problem in units of 1/λ_min(H₋)"""
-    network_t1: float = 1000.0
+    network_t1: Annotated[float, Range(least=1e-6, most=1e6)] = 1000.0
     """T of the network (time of the flow in the sum convention)"""
-    ridge: float = 1e-3
+    ridge: Annotated[float, Range(least=0, most=1e6)] = 1e-3
     """ρ of the network: without it some networks have no minimum to reach, only a valley that falls for ever"""
-    coordinate: int = -1
+    coordinate: Annotated[int, Range(least=-1, below="features")] = -1
     """coordinate of θ on the vertical axis, from 0; −1 is a principal direction, chosen by `direction`"""
     direction: Literal["weight", "all"] = "weight"
     """principal direction of what the weight changes (θ(t, ε) minus its mean over ε), or of all θ(t, ε)"""
-    delete: int = -1
+    delete: Annotated[int, Range(least=-1, below="n")] = -1
     """deleted point, from 0; −1 is the one whose removal moves the linear fit most"""
-    rtol: float = 1e-7
+    rtol: Annotated[float, Range(least=1e-12, most=1e-2)] = 1e-7
     """relative tolerance of the network's solve"""
-    seed: int = 0
+    seed: Seed = 0
     """seed of the data and of θ₀"""
 
 
@@ -65,8 +65,10 @@ QUICK = Settings(epsilons=24, times=60, network_t1=300.0, rtol=1e-6)
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Both surfaces, their endpoint curves and the figure."""
-    if settings.epsilons < 2 or settings.times < 2:
-        raise RequestError("epsilons and times must be at least 2")
+    check(settings)
+    dim = 3 * settings.width + 1
+    if settings.coordinate >= dim:
+        raise RequestError(f"--coordinate must be below the network's {dim} parameters, but is {settings.coordinate}")
     epsilons = np.linspace(0.0, 1.0, settings.epsilons)
     figure = plt.figure(figsize=(12.0, 10.0), layout="constrained")
     records: dict[str, xr.Variable] = {"epsilon": xr.Variable("epsilon", epsilons)}
@@ -147,8 +149,6 @@ def _draw(figure: Figure, row: int, kind: str, result: Surface, limits: np.ndarr
         of = "what ε changes" if settings.direction == "weight" else "θ(t, ε)"
         label, note = "principal coordinate", f"\nalong the direction with {share:.0%} of the variance of {of}"
     else:
-        if coordinate >= result.thetas.shape[-1]:
-            raise RequestError(f"coordinate must be below {result.thetas.shape[-1]}, but is {coordinate}")
         height, label = np.asarray(result.thetas[..., coordinate]), f"θ[{coordinate}]"
     shown = plot_surface(result, height, new_3d((2, 2, 2 * row + 1), figure), label=label)
     shown.set_title(f"{kind}: θ(t, ε){note}", fontsize=10)

@@ -20,7 +20,7 @@ principal components, with a weight decay, so that every retraining can be run t
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,7 @@ from homotopy import (
     simulate,
 )
 from homotopy.endpoints import corrected_influence, influence, newton_estimate, path, pbrf
-from homotopy.run import Progress, RunResult
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.viz import INK, MUTED, SERIES
 
 from .error_decomposition import reduced
@@ -65,35 +65,40 @@ _RESAMPLES = 1000
 class Settings:
     """The models, what is removed from them, and how the change is measured."""
 
-    cases: tuple[str, ...] = ("linear", "logistic", "mlp", "mlp-early")
+    cases: Annotated[tuple[Literal["linear", "logistic", "mlp", "mlp-early"], ...], Range(entries=1, once=True)] = (
+        "linear",
+        "logistic",
+        "mlp",
+        "mlp-early",
+    )
     """models, a subset of the default"""
-    sets: int = 40
+    sets: Annotated[int, Range(least=4, most=1000)] = 40
     """removed points, and removed groups of each size, drawn at random"""
-    shares: tuple[float, ...] = (0.01, 0.05, 0.1, 0.25)
+    shares: Annotated[tuple[float, ...], Range(above=0, most=0.5, once=True)] = (0.01, 0.05, 0.1, 0.25)
     """sizes of the groups, as shares of the training points"""
-    measure: str = "queries"
+    measure: Literal["queries", "own"] = "queries"
     """whose loss is drawn: `queries` (held out) or `own` (of the removed points); the file has both"""
-    damping: float = 0.01
+    damping: Annotated[float, Range(above=0, most=1e6)] = 0.01
     """λ of the PBRF and of the damped Gauss–Newton influence (mean convention)"""
-    weight_decay: float = 0.001
+    weight_decay: Annotated[float, Range(least=1e-9, most=1e3)] = 0.001
     """ρ/n, the ridge of logistic regression and the network in the mean convention; it makes the limits exist"""
-    rows: int = 150
+    rows: Annotated[int, Range(least=10, most=442)] = 150
     """rows of diabetes that the network sees, queries included"""
-    components: int = 5
+    components: Annotated[int, Range(least=1, most=30)] = 5
     """principal components that the network and logistic regression see"""
-    width: int = 4
+    width: Annotated[int, Range(least=1, most=100)] = 4
     """neurons of the network"""
-    held_out: float = 0.2
+    held_out: Annotated[float, Range(above=0, below=0.9)] = 0.2
     """share of the rows that are queries"""
-    limit_time: float = 3000.0
+    limit_time: Annotated[float, Range(above=0, most=1e9)] = 3000.0
     """how long the flow's sensitivity is integrated for the converged models: time of the flow of the mean risk R/n"""
-    early_time: float = 30.0
+    early_time: Annotated[float, Range(above=0, most=1e9)] = 30.0
     """when `mlp-early` stops (same unit)"""
-    rtol: float = 1e-6
+    rtol: Annotated[float, Range(least=1e-12, most=1e-2)] = 1e-6
     """relative tolerance of the flow"""
-    level: float = 0.95
+    level: Annotated[float, Range(above=0, below=1)] = 0.95
     """confidence level of every interval (bootstrap over the removed sets)"""
-    seed: int = 0
+    seed: Seed = 0
     """seed of the rows, of the removed sets and of θ₀"""
 
 
@@ -120,6 +125,9 @@ def run(settings: Settings, progress: Progress) -> RunResult:
     """Remove every set from every model, compare, draw."""
     _check(settings)
     cases = {name: _case(name, settings) for name in settings.cases}
+    fewest = min(case.problem.n for case in cases.values())
+    if settings.sets > fewest:
+        raise RequestError(f"--sets must be at most the {fewest} training points, but is {settings.sets}")
     sizes = [0.0, *settings.shares]
     predicted = np.full((len(cases), len(sizes), settings.sets, len(MEASURES), len(PREDICTORS)), np.nan)
     actual = np.full((len(cases), len(sizes), settings.sets, len(MEASURES), len(TRUTHS)), np.nan)
@@ -155,20 +163,7 @@ def run(settings: Settings, progress: Progress) -> RunResult:
 
 
 def _check(settings: Settings) -> None:
-    known = ("linear", "logistic", "mlp", "mlp-early")
-    for name in settings.cases:
-        if name not in known:
-            raise RequestError(f"cases must be among {', '.join(known)}, but names {name!r}")
-    if not settings.cases or len(set(settings.cases)) < len(settings.cases):
-        raise RequestError("cases must name at least one model, and each once")
-    if settings.sets < 4:
-        raise RequestError(f"sets must be at least 4 for a correlation, but is {settings.sets}")
-    if any(not 0 < share <= 0.5 for share in settings.shares):
-        raise RequestError("shares must lie in (0, 0.5]")
-    if settings.measure not in MEASURES:
-        raise RequestError(f"measure must be {' or '.join(MEASURES)}, but is {settings.measure!r}")
-    if not 0 < settings.held_out < 0.9:
-        raise RequestError(f"held_out must lie in (0, 0.9), but is {settings.held_out}")
+    check(settings)
 
 
 def _case(name: str, settings: Settings) -> _Case:
@@ -198,8 +193,6 @@ def removed_sets(n: int, share: float, settings: Settings) -> np.ndarray:
     """The removed rows (sets, k): different single points for share 0, else random groups of share·n points."""
     rng = np.random.default_rng([settings.seed, 3, round(1e6 * share)])
     if share == 0:
-        if settings.sets > n:
-            raise RequestError(f"sets must be at most the {n} training points, but is {settings.sets}")
         return np.sort(rng.permutation(n)[: settings.sets])[:, None]
     size = max(1, round(share * n))
     return np.stack([np.sort(rng.permutation(n)[:size]) for _ in range(settings.sets)])

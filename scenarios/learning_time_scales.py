@@ -5,7 +5,7 @@ finite width, trained by gradient flow in the same set-up (first layer orthogona
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +13,7 @@ import scipy.stats
 import xarray as xr
 
 from homotopy import RequestError, theoretical_exponents, two_layer_time_scales
-from homotopy.run import Progress, RunResult
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.viz import INK, MUTED, SERIES
 
 
@@ -21,29 +21,29 @@ from homotopy.viz import INK, MUTED, SERIES
 class Settings:
     """The target, the values of ε̄, and the networks."""
 
-    powers: tuple[float, ...] = (2, 3, 4, 5, 6, 7, 8)
+    powers: Annotated[tuple[float, ...], Range(above=0, most=12, entries=2, once=True)] = (2, 3, 4, 5, 6, 7, 8)
     """ε̄ = 10^−power"""
-    phi: tuple[float, ...] = (1.0, 1.0, 1.0)
+    phi: Annotated[tuple[float, ...], Range(least=-1e3, most=1e3, entries=1)] = (1.0, 1.0, 1.0)
     """Hermite coefficients φ_k of the target, degree 0 first"""
-    sigma: tuple[float, ...] = (1.0, 1.0, 1.0)
+    sigma: Annotated[tuple[float, ...], Range(least=-1e3, most=1e3, entries=1)] = (1.0, 1.0, 1.0)
     """Hermite coefficients σ_k of the activation"""
-    neurons: int = 10
+    neurons: Annotated[int, Range(least=1, most=1000)] = 10
     """m of the reduced system"""
-    starts: int = 8
+    starts: Annotated[int, Range(least=2, most=1000)] = 8
     """initial second layers a_i(0), uniform on [−1, 1]: the intervals are over them"""
-    smallest: int = 3
+    smallest: Annotated[int, Range(least=2, most="powers")] = 3
     """how many of the smallest ε̄ the exponents are fitted to"""
-    network_neurons: int = 100
+    network_neurons: Annotated[int, Range(least=1, most=10_000)] = 100
     """m of the network"""
-    network_inputs: int = 150
+    network_inputs: Annotated[int, Range(least=2, most=10_000)] = 150
     """d of the network"""
-    network_powers: tuple[float, ...] = (1, 2)
+    network_powers: Annotated[tuple[float, ...], Range(above=0, most=6, entries=1)] = (1, 2)
     """its ε̄ (an explicit solver takes some 1/ε̄ steps)"""
-    t1: float = 10.0
+    t1: Annotated[float, Range(above=1e-3, most=1e6)] = 10.0
     """end of training"""
-    times: int = 400
+    times: Annotated[int, Range(least=10, most=10**6)] = 400
     """saved times"""
-    seed: int = 0
+    seed: Seed = 0
     """of the initial layers"""
 
 
@@ -54,9 +54,10 @@ QUICK = Settings(
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Solve, find the times, fit the exponents, draw."""
+    check(settings)
     degrees = len(settings.phi)
-    if not 2 <= settings.smallest <= len(settings.powers) or settings.starts < 2:
-        raise RequestError(f"smallest must lie in 2…{len(settings.powers)} and starts be at least 2")
+    if len(settings.sigma) != degrees:
+        raise RequestError(f"--sigma must have as many coefficients as --phi, {degrees}, but has {len(settings.sigma)}")
     epsilons = 10.0 ** -np.array(settings.powers, dtype=float)
     options = {"phi": settings.phi, "sigma": settings.sigma, "t1": settings.t1, "times": settings.times}
     learnt, slopes = [], []

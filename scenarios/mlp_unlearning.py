@@ -6,8 +6,9 @@ war, distance in θ and in outputs, a membership attack, the steps to relearn, g
 SGD runs are measured beside the model that was retrained on the same mini-batches.
 """
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -41,54 +42,61 @@ from homotopy import (
     sisa,
     tug_of_war,
 )
-from homotopy.run import Progress, RunResult
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.unlearning._metrics import score
 from homotopy.viz import FULL, INK, MUTED, RETAINED
+
+from ._instances import reason
 
 SETS = {"random": "random points", "outliers": "outliers of one class"}
 COLUMNS = ("tug_of_war", "distance", "function_distance", "relearn", "gradients", "seconds", "forget_accuracy",
            "retain_accuracy", "test_accuracy", "forget_loss", "retain_loss", "test_loss")  # fmt: skip
 
 
+Algorithm = Literal[
+    "D2D", "R2D", "D2D, SGD", "R2D, SGD", "gradient ascent", "gradient difference", "jackknife", "Newton step", "SISA",
+]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Settings:
     """The network, what it forgets, and the budget."""
 
-    points: int = 300
+    points: Annotated[int, Range(least=20, most=1796)] = 300
     """training points"""
-    test: int = 400
+    test: Annotated[int, Range(least=1, most=1796)] = 400
     """test points"""
-    width: int = 12
+    width: Annotated[int, Range(least=1, most=200)] = 12
     """hidden neurons"""
-    ridge: float = 3e-5
+    ridge: Annotated[float, Range(least=0, most=1e3)] = 3e-5
     """ρ/n"""
-    forget: int = 12
+    forget: Annotated[int, Range(least=5, most=449)] = 12
     """points to be forgotten"""
-    outlier_class: int = 8
+    outlier_class: Annotated[int, Range(least=0, most=9)] = 8
     """the class whose outliers (largest loss in a model that was trained without them) are forgotten"""
-    train_steps: int = 800
+    train_steps: Annotated[int, Range(least=2, most=10**6)] = 800
     """T"""
-    share: float = 0.5
+    share: Annotated[float, Range(above=0, below=1)] = 0.5
     """K/T of D2D and R2D"""
-    step: float = 1.0
+    step: Annotated[float, Range(above=0, below=2)] = 1.0
     """η·L with L measured at the start"""
-    batch_size: int = 50
+    batch_size: Annotated[int, Range(least=1, most="points")] = 50
     """mini-batches of the SGD runs"""
-    ascent_steps: int = 60
+    ascent_steps: Annotated[int, Range(least=1, most=10**6)] = 60
     """steps of gradient ascent and of gradient difference"""
-    damping: float = 0.003
+    damping: Annotated[float, Range(above=0, most=1e6)] = 0.003
     """λ of the jackknife and the Newton step (mean convention, Gauss–Newton)"""
-    shards: int = 4
+    shards: Annotated[int, Range(least=1, most="points")] = 4
     """of SISA"""
-    seeds: int = 10
+    seeds: Annotated[int, Range(least=1, most=1000)] = 10
     """networks, splits and forgotten groups; the attack pools them"""
-    seed: int = 0
+    seed: Seed = 0
     """first seed"""
-    algorithms: tuple[str, ...] = (
+    algorithms: Annotated[tuple[Algorithm, ...], Range(once=True)] = (
         "D2D", "R2D", "D2D, SGD", "R2D, SGD", "gradient ascent", "gradient difference", "jackknife", "Newton step", "SISA",
     )  # fmt: skip
     """what is compared with the trained and the retrained network"""
-    kinds: tuple[str, ...] = ("random", "outliers")
+    kinds: Annotated[tuple[Literal["random", "outliers"], ...], Range(entries=1, once=True)] = ("random", "outliers")
     """groups that are forgotten"""
 
 
@@ -106,22 +114,19 @@ class _Row(NamedTuple):
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Train, forget by every algorithm, measure, attack, draw."""
-    if not 0 < settings.share < 1 or settings.seeds < 1 or settings.forget < 5:
-        raise RequestError("share must lie in (0, 1), seeds be at least 1 and forget at least 5")
+    check(settings)
     if settings.forget > settings.points // 4:
-        raise RequestError(f"forget must be at most a quarter of points = {settings.points}, but is {settings.forget}")
-    unknown = [kind for kind in settings.kinds if kind not in SETS]
-    unknown += [name for name in settings.algorithms if name not in Settings().algorithms]
-    if unknown or not settings.kinds:
         raise RequestError(
-            f"kinds must be of {', '.join(SETS)} and algorithms of {', '.join(Settings().algorithms)}, but name {unknown}"
+            f"--forget must be at most a quarter of --points = {settings.points}, but is {settings.forget}"
         )
+    if settings.test < settings.forget:
+        raise RequestError(f"--test must be at least --forget = {settings.forget}, but is {settings.test}")
     whole = datasets.load("digits")
     if settings.points + settings.test > whole.n:
-        raise RequestError(f"points and test must fit into the {whole.n} digits")
+        raise RequestError(f"--points and --test must fit into the {whole.n} digits")
     rows: dict[str, dict[str, list[_Row]]] = {kind: {} for kind in settings.kinds}
     used: list[Dataset] = []
-    codes = {"successful": 0, "failed": 0}
+    codes: Counter[str] = Counter(successful=0)
     with progress.task("networks", settings.seeds * len(settings.kinds)) as advance:
         for seed in range(settings.seed, settings.seed + settings.seeds):
             for kind in settings.kinds:
@@ -220,11 +225,11 @@ def _forget(settings, whole, kind, seed, rows, used, codes) -> None:
             answer: Unlearned = job()
             record(name, answer.theta, answer.gradient_evaluations, answer.seconds)
             codes["successful"] += 1
-        except WorkError:
-            codes["failed"] += 1
+        except WorkError as error:
+            codes[f"{name}: {reason(error)}"] += 1
             rows.setdefault(name, []).append(_Row([np.nan] * len(COLUMNS), None, None))
     if "SISA" in settings.algorithms:
-        _shards(settings, problem, theta0, eta, gone, reference, test, rows)
+        _shards(settings, problem, theta0, eta, gone, reference, test, rows, codes)
 
 
 @eqx.filter_jit
@@ -249,12 +254,13 @@ def _group(settings, kind: str, problem: Problem, theta0, eta: float, rng) -> np
     return np.sort(members[np.argsort(-losses[members])][: settings.forget])
 
 
-def _shards(settings, problem, theta0, eta, gone, reference, test, rows) -> None:
+def _shards(settings, problem, theta0, eta, gone, reference, test, rows, codes) -> None:
     """SISA: exact by construction, so that only its accuracies and its price are of interest."""
     model = sisa(problem, theta0, shards=settings.shards, step=eta, train_steps=settings.train_steps)
     try:
         after = model.delete(gone)
-    except RequestError:
+    except RequestError as error:  # a shard lost all of its points
+        codes[f"SISA: {reason(error)}"] += 1
         rows.setdefault("SISA", []).append(_Row([np.nan] * len(COLUMNS), None, None))
         return
     kept = np.setdiff1d(np.arange(problem.n), gone)

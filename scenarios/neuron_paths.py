@@ -8,6 +8,7 @@ against the largest deviation of θ(ε) from its chord, for all points and many 
 """
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -16,8 +17,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from scipy.stats import spearmanr
 
-from homotopy import MLP, Dataset, Problem, RequestError, WorkError, align, datasets, optimum, path
-from homotopy.run import Progress, RunResult
+from homotopy import MLP, Dataset, Problem, WorkError, align, datasets, optimum, path
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.viz import FULL, INK, MUTED, RETAINED, SERIES
 
 
@@ -25,23 +26,23 @@ from homotopy.viz import FULL, INK, MUTED, RETAINED, SERIES
 class Settings:
     """The networks and how finely the paths are followed."""
 
-    n: int = 20
+    n: Annotated[int, Range(least=4, most=1000)] = 20
     """points of each data set"""
-    width: int = 3
+    width: Annotated[int, Range(least=1, most=100)] = 3
     """neurons of the network and of its teacher"""
-    noise: float = 0.1
+    noise: Annotated[float, Range(least=0, most=1e3)] = 0.1
     """standard deviation of the noise in y"""
-    ridge: float = 1e-2
+    ridge: Annotated[float, Range(least=0, most=1e6)] = 1e-2
     """ρ: without it many of these networks have no minimum, only a valley that falls for ever"""
-    seeds: int = 12
+    seeds: Annotated[int, Range(least=1, most=1000)] = 12
     """data sets (with their teacher and θ₀) in the scatter"""
-    epsilons: int = 33
+    epsilons: Annotated[int, Range(least=3, most=10_000)] = 33
     """values of ε on each path"""
-    cold: int = 9
+    cold: Annotated[int, Range(least=2, most=10_000)] = 9
     """values of ε at which the network is retrained from θ₀, for the two points shown"""
-    resamples: int = 2000
+    resamples: Annotated[int, Range(least=20, most=10**6)] = 2000
     """bootstrap resamples (of seeds, then of points) for the interval of the correlation"""
-    seed: int = 0
+    seed: Seed = 0
     """first seed"""
 
 
@@ -64,8 +65,7 @@ class _Network:
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Follow every path, choose the two points, draw and correlate."""
-    if settings.seeds < 1 or settings.epsilons < 3 or settings.cold < 2:
-        raise RequestError("seeds must be at least 1, epsilons at least 3 and cold at least 2")
+    check(settings)
     epsilons = np.linspace(1.0, 0.0, settings.epsilons)
     networks, untrained = [], 0
     with progress.task("paths of every point", settings.seeds) as advance:

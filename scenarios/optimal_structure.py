@@ -7,8 +7,9 @@ horizons T·λ_min, and a random or the highest-leverage deleted point. Networks
 arc ("singular"): how often is counted over seeds, and one is shown with its switching function.
 """
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,10 +28,10 @@ from homotopy import (
     search,
     switching_function,
 )
-from homotopy.run import Progress, RunResult
+from homotopy.run import Progress, Range, RunResult, Seed, check, need
 from homotopy.viz import FULL, INK, MUTED, RETAINED, SERIES, plot_schedule
 
-from ._instances import random_instance
+from ._instances import random_instance, reason
 
 DELETED = ("random", "high-leverage")
 KINDS = ("reached", "dual", "value-function", "local")
@@ -41,23 +42,23 @@ LOST = 1e-3  # a family loses where its energy is above the best by this fractio
 class Settings:
     """How many problems of each kind."""
 
-    dims: tuple[int, ...] = (1, 2, 5, 10, 20)
+    dims: Annotated[tuple[int, ...], Range(least=1, most=200, entries=1, once=True)] = (1, 2, 5, 10, 20)
     """dimensions d; each problem has 20 + 4 d rows"""
-    spans: tuple[float, ...] = (1.0, 2.0, 3.0)
+    spans: Annotated[tuple[float, ...], Range(least=1e-6, most=1e4, entries=1, once=True)] = (1.0, 2.0, 3.0)
     """horizons T in units of 1/λ_min"""
-    instances: int = 40
+    instances: Annotated[int, Range(least=1, most=10_000)] = 40
     """problems per dimension, horizon and kind of deleted point"""
-    programs: int = 6
+    programs: Annotated[int, Range(least=0, most=10_000)] = 6
     """per dimension, horizon and kind: problems without a dual that get the semi-definite program (d ≤ 10)"""
-    decays: int = 10
+    decays: Annotated[int, Range(least=0, most=10_000)] = 10
     """per dimension: problems whose best linear decay is searched"""
-    networks: int = 6
+    networks: Annotated[int, Range(least=0, most=1000)] = 6
     """3-neuron networks on 20 points that are searched"""
-    ridge: float = 1e-2
+    ridge: Annotated[float, Range(least=0, most=1e6)] = 1e-2
     """ρ of the networks"""
-    network_t1: float = 3.0
+    network_t1: Annotated[float, Range(least=1e-6, most=1e6)] = 3.0
     """horizon T of the networks; they start untrained (s = 0), and the point with the largest target is deleted"""
-    seed: int = 0
+    seed: Seed = 0
     """first seed"""
 
 
@@ -66,8 +67,9 @@ QUICK = Settings(dims=(1, 2, 5), spans=(2.0,), instances=20, programs=2, decays=
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Search every problem, count, draw."""
-    if not settings.dims or min(settings.dims) < 1 or settings.instances < 1 or not settings.spans:
-        raise RequestError("dims must be at least 1, and there must be a span and an instance")
+    check(settings)
+    if settings.programs:
+        need("certify", "the certificates of --programs (0 leaves them out)")
     shape = (len(settings.dims), len(settings.spans), len(DELETED), settings.instances)
     names = ("energy", "baseline", "step", "lower_bound", "residual")
     numbers = {name: np.full(shape, np.nan) for name in names}
@@ -99,13 +101,14 @@ def run(settings: Settings, progress: Progress) -> RunResult:
                 beyond.append(f"seed {_seed(settings, at)}, d = {settings.dims[at[0]]}")
             advance()
     decays = _decays(settings, progress)
-    networks = _networks(settings, progress)
+    codes = Counter(successful=kinds.size)
+    networks = _networks(settings, progress, codes)
     data = _records(settings, numbers, switches, kinds, decays, networks)
     return RunResult(
         figures={"optimal_structure": _draw(settings, data, networks)},
         data=data,
         summary=_summary(settings, data, beyond, networks),
-        result_codes={"successful": kinds.size + len(networks)},
+        result_codes=codes,
     )
 
 
@@ -147,7 +150,9 @@ def _decays(settings: Settings, progress: Progress) -> np.ndarray:
     return found
 
 
-def _networks(settings: Settings, progress: Progress) -> list[tuple[Problem, np.ndarray, np.ndarray, SearchResult]]:
+def _networks(
+    settings: Settings, progress: Progress, codes: Counter[str]
+) -> list[tuple[Problem, np.ndarray, np.ndarray, SearchResult]]:
     """(problem, θ₀, θ*₋, result) of every network whose cold leave-one-out optimum exists."""
     found = []
     with progress.task("networks", settings.networks) as advance:
@@ -162,9 +167,11 @@ def _networks(settings: Settings, progress: Progress) -> list[tuple[Problem, np.
                     problem, theta0, t1=settings.network_t1, family="piecewise-constant", target=target, starts=6,
                     seed=seed,
                 )  # fmt: skip
-            except WorkError:
+            except WorkError as error:
+                codes[f"network {seed}: {reason(error)}"] += 1
                 advance()
                 continue
+            codes["successful"] += 1
             found.append((problem, theta0, target, result))
             advance()
     return found

@@ -7,6 +7,7 @@ start every ε > 0 is worse; (d) the best linear decay is no match for the best 
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import equinox as eqx
 import jax
@@ -33,7 +34,7 @@ from homotopy import (
     simulate,
     surface,
 )
-from homotopy.run import Progress, RunResult
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.viz import (
     FULL,
     RETAINED,
@@ -52,23 +53,23 @@ from homotopy.viz import (
 class Settings:
     """Which random problems are looked through, and how the panels are drawn."""
 
-    n: int = 20
+    n: Annotated[int, Range(least=3, most=10_000)] = 20
     """number of points (rows of X, in two dimensions)"""
-    noise: float = 0.5
+    noise: Annotated[float, Range(least=0, most=1e3)] = 0.5
     """standard deviation of the noise in y"""
-    problems: int = 40
+    problems: Annotated[int, Range(least=1, most=10_000)] = 40
     """random problems looked through"""
-    starts: int = 12
+    starts: Annotated[int, Range(least=0, most=10_000)] = 12
     """random starts θ₀ tried on each problem"""
-    horizon: float = 1.0
+    horizon: Annotated[float, Range(least=1e-6, most=1e4)] = 1.0
     """T in units of 1/λ_min(H₋)"""
-    late: float = 0.8
+    late: Annotated[float, Range(above=0, below=1)] = 0.8
     """the late switch of panel (a), as a fraction of T"""
-    decays: int = 20
+    decays: Annotated[int, Range(least=1, most=10_000)] = 20
     """instances on which the best linear decay is held against the best step, those of the largest effect first"""
-    seed: int = 0
+    seed: Seed = 0
     """seed of the problems and the starts"""
-    frames: int = 24
+    frames: Annotated[int, Range(least=0, most=1000)] = 24
     """frames of the animation; 0 leaves it out"""
 
 
@@ -90,6 +91,7 @@ class Instance:
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Look through the problems, then draw the four panels and the animation."""
+    check(settings)
     rng = np.random.default_rng(settings.seed)
     instances: list[Instance] = []
     with progress.task("looking for instances", settings.problems) as advance:

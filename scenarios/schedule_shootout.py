@@ -7,8 +7,9 @@ holds for every admissible ε(t) (linear problems) or above the best that was fo
 Then, on diabetes, each point is the deleted one in turn: how much would each gain?
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,7 +20,6 @@ from homotopy import (
     Dataset,
     LogisticRegression,
     Problem,
-    RequestError,
     SearchResult,
     Step,
     datasets,
@@ -28,14 +28,18 @@ from homotopy import (
     search_all,
     simulate,
 )
-from homotopy.run import Progress, RunResult
+from homotopy.run import Progress, Range, RunResult, Seed, check, need
 from homotopy.viz import INK, MUTED, RETAINED, SERIES, plot_gains, plot_schedule
 
 from ._instances import TRAINED, most_moving, random_instance
 from .error_decomposition import reduced
 
-PROBLEMS = ("plane", "diabetes", "logistic", "network")
-FAMILIES = ("bang-bang", "step", "piecewise-constant", "polynomial", "piecewise-linear", "linear", "neural", "greedy")
+ProblemName = Literal["plane", "diabetes", "logistic", "network"]
+Family = Literal[
+    "bang-bang", "step", "piecewise-constant", "polynomial", "piecewise-linear", "linear", "neural", "greedy"
+]
+PROBLEMS: tuple[ProblemName, ...] = get_args(ProblemName)
+FAMILIES: tuple[Family, ...] = get_args(Family)
 _CLEAR = 1e-4  # of the baseline: instances whose best energy is below are as good as reached
 
 
@@ -43,23 +47,23 @@ _CLEAR = 1e-4  # of the baseline: instances whose best energy is below are as go
 class Settings:
     """The problems, the families, and how hard each is searched."""
 
-    problems: tuple[str, ...] = PROBLEMS
+    problems: Annotated[tuple[ProblemName, ...], Range(entries=1, once=True)] = PROBLEMS
     """a subset of the default"""
-    families: tuple[str, ...] = FAMILIES
+    families: Annotated[tuple[Family, ...], Range(entries=1, once=True)] = FAMILIES
     """a subset of the default; the baseline 1_[0,s] is always there"""
-    candidates: int = 200
+    candidates: Annotated[int, Range(least=1, most=10_000)] = 200
     """random problems of the plane that are looked through for the one that is shown"""
-    span: float = 2.0
+    span: Annotated[float, Range(least=1e-6, most=1e4)] = 2.0
     """horizon T in units of 1/λ_min of the retained Hessian"""
-    starts: int = 3
+    starts: Annotated[int, Range(least=1, most=1000)] = 3
     """starts of a search that has several"""
-    pieces: int = 40
+    pieces: Annotated[int, Range(least=1, most=1000)] = 40
     """levels of the piecewise constant family"""
-    gains: int = 442
+    gains: Annotated[int, Range(least=0, most=442)] = 442
     """rows of diabetes that are deleted in turn (the first ones)"""
-    network_t1: float = 4.0
+    network_t1: Annotated[float, Range(least=1e-6, most=1e6)] = 4.0
     """horizon T of the network"""
-    seed: int = 0
+    seed: Seed = 0
     """first seed"""
 
 
@@ -77,7 +81,7 @@ class _Case(NamedTuple):
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Search every family on every problem, then every row of diabetes; draw."""
     _check(settings)
-    cases = {name: _CASES[name](settings) for name in settings.problems}
+    cases: dict[str, _Case] = {name: _CASES[name](settings) for name in settings.problems}
     found: dict[str, dict[str, SearchResult]] = {}
     with progress.task("searching", len(cases) * len(settings.families)) as advance:
         for name, case in cases.items():
@@ -113,14 +117,9 @@ def run(settings: Settings, progress: Progress) -> RunResult:
 
 
 def _check(settings: Settings) -> None:
-    for what, given, known in (("problems", settings.problems, PROBLEMS), ("families", settings.families, FAMILIES)):
-        for name in given:
-            if name not in known:
-                raise RequestError(f"{what} must be among {', '.join(known)}, but names {name!r}")
-        if not given or len(set(given)) < len(given):
-            raise RequestError(f"{what} must name at least one, and each once")
-    if settings.candidates < 1 or settings.span <= 0 or settings.gains < 0:
-        raise RequestError("candidates must be at least 1, span positive and gains at least 0")
+    check(settings)
+    if settings.gains or {"diabetes", "logistic"} & set(settings.problems):
+        need("data", "diabetes and breast_cancer (--problems plane network --gains 0 leaves them out)")
 
 
 # The problems ---------------------------------------------------------------------------------------------------------
@@ -238,7 +237,7 @@ def _draw(settings: Settings, cases: dict[str, _Case], found) -> plt.Figure:
     return figure
 
 
-def _draw_paths(ax, case: _Case, results: dict[str, SearchResult], colors: dict[str, str]) -> None:
+def _draw_paths(ax, case: _Case, results: dict[str, SearchResult], colors: Mapping[Any, str]) -> None:
     """‖θ(t) − θ*₋‖ of the baseline and of every family."""
     target = np.asarray(leave_one_out(case.problem, theta0=case.theta0).theta if case.target is None else case.target)
     ts = np.linspace(0.0, case.t1, 241)

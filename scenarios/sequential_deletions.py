@@ -5,6 +5,7 @@ and certified removal takes one Newton step; the exact optimum without the point
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import equinox as eqx
 import jax
@@ -25,7 +26,7 @@ from homotopy import (
     rewind_to_delete_sensitivity,
     solve_weighted,
 )
-from homotopy.run import Progress, RunResult
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.viz import FULL, INK, RETAINED, SERIES
 
 
@@ -35,25 +36,25 @@ class Settings:
 
     data: str = "breast_cancer"
     """data set with labels 0 and 1"""
-    deletions: int = 300
+    deletions: Annotated[int, Range(least=1, most=10_000)] = 300
     """points deleted, one request each, in random order"""
-    ridge: float = 0.001
+    ridge: Annotated[float, Range(least=1e-9, most=1e3)] = 0.001
     """ρ/n"""
-    train_steps: int = 1000
+    train_steps: Annotated[int, Range(least=2, most=10**6)] = 1000
     """T"""
-    descend_steps: int = 10
+    descend_steps: Annotated[int, Range(least=1, most=10**6)] = 10
     """I of D2D, after each request"""
-    rewind_steps: int = 40
+    rewind_steps: Annotated[int, Range(least=1, below="train_steps")] = 40
     """K of R2D"""
-    sensitivity: int = 40
+    sensitivity: Annotated[int, Range(least=1, most=10_000)] = 40
     """deletions that R2D's noise is made for; the next one forces retraining"""
-    privacy_epsilon: float = 1.0
+    privacy_epsilon: Annotated[float, Range(least=1e-3, most=1e3)] = 1.0
     """budget of certified removal"""
-    privacy_delta: float = 1e-4
+    privacy_delta: Annotated[float, Range(least=1e-15, most=0.1)] = 1e-4
     """budget of certified removal"""
-    perturbation: float = 3.0
+    perturbation: Annotated[float, Range(above=0, most=1e6)] = 3.0
     """σ of the random linear term of certified removal (on the sum R)"""
-    seed: int = 0
+    seed: Seed = 0
     """order of the deletions, and the random term"""
 
 
@@ -62,13 +63,14 @@ QUICK = Settings(deletions=24, train_steps=120, rewind_steps=30, sensitivity=9, 
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Delete, measure every model against the exact optimum, draw."""
+    check(settings)
     whole = datasets.load(settings.data)
     if set(np.unique(whole.y)) != {0.0, 1.0}:
-        raise RequestError(f"data must have labels 0 and 1, but {settings.data} has {len(np.unique(whole.y))} values")
-    if not 1 <= settings.deletions < whole.n - 10:
-        raise RequestError(f"deletions must lie in 1…{whole.n - 11} for {settings.data}, but is {settings.deletions}")
-    if settings.sensitivity < 1:
-        raise RequestError("sensitivity must allow at least one deletion")
+        raise RequestError(f"--data must have labels 0 and 1, but {settings.data} has {len(np.unique(whole.y))} values")
+    if settings.deletions > whole.n - 11:
+        raise RequestError(
+            f"--deletions must be at most {whole.n - 11} for {settings.data}, but is {settings.deletions}"
+        )
     data = _scaled(whole)
     rng = np.random.default_rng(settings.seed)
     points = rng.permutation(data.n)[: settings.deletions]

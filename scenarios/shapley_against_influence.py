@@ -6,6 +6,7 @@ added from the top, and the model is trained again each time and judged on test 
 """
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import equinox as eqx
 import jax
@@ -38,7 +39,7 @@ from homotopy import (
     removal_curve,
     truncated_monte_carlo_shapley,
 )
-from homotopy.run import Progress, RunResult
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.viz import INK, MUTED, SERIES
 
 METHODS = (
@@ -61,27 +62,31 @@ _MEASURES = ("auc", "lds", "after removing the worst", "after removing the best"
 class Settings:
     """Data, noise, and how hard each method works."""
 
-    sets: tuple[str, ...] = ("breast_cancer", "digits", "iris")
+    sets: Annotated[tuple[Literal["breast_cancer", "digits", "iris"], ...], Range(entries=1, once=True)] = (
+        "breast_cancer",
+        "digits",
+        "iris",
+    )
     """data sets: breast_cancer, digits (3 against 8), iris (three classes)"""
-    repeats: int = 10
+    repeats: Annotated[int, Range(least=2, most=1000)] = 10
     """random splits and label errors per data set; the intervals are over them"""
-    n: int = 60
+    n: Annotated[int, Range(least=12, most=284)] = 60
     """training points"""
-    noise: float = 0.15
+    noise: Annotated[float, Range(above=0, below=0.5)] = 0.15
     """share of wrong training labels"""
-    components: int = 6
+    components: Annotated[int, Range(least=1, most=30)] = 6
     """principal components that are kept as features"""
-    ridge: float = 0.5
+    ridge: Annotated[float, Range(least=1e-6, most=1e6)] = 0.5
     """ρ of the logistic regression"""
-    permutations: int = 200
+    permutations: Annotated[int, Range(least=2, most=10**6)] = 200
     """of TMC-Shapley and of G-Shapley"""
-    draws: int = 500
+    draws: Annotated[int, Range(least=4, most=10**6)] = 500
     """of the Bayesian influence, per chain (4 chains)"""
-    subsets: int = 100
+    subsets: Annotated[int, Range(least=3, most=10**6)] = 100
     """random halves of the datamodelling score"""
-    flow_time: float = 2.0
+    flow_time: Annotated[float, Range(least=1e-6, most=1e4)] = 2.0
     """t1 of the trajectory influence: training that stops early"""
-    seed: int = 0
+    seed: Seed = 0
     """first seed"""
 
 
@@ -90,20 +95,17 @@ QUICK = Settings(sets=("breast_cancer",), repeats=2, n=20, components=3, permuta
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Score, detect, remove, add, retrain, draw."""
-    unknown = [name for name in settings.sets if name not in _CLASSES]
-    if unknown or not settings.sets:
-        raise RequestError(f"sets must be some of {', '.join(_CLASSES)}, but are {settings.sets}")
-    if settings.repeats < 2 or not 0 < settings.noise < 0.5 or settings.n < 12:
-        raise RequestError("repeats must be ≥ 2, noise between 0 and 0.5, and n ≥ 12")
+    check(settings)
+    tables = [_data(name, settings.components) for name in settings.sets]
+    most = min(table.n for table in tables) // 2
+    if settings.n > most:
+        raise RequestError(f"--n must be at most {most}, half of the smallest data set, but is {settings.n}")
     counts = np.unique(np.round(np.linspace(0, 0.8, 9) * settings.n).astype(int))
     shape = (len(settings.sets), settings.repeats, len(METHODS))
     measures = {name: np.zeros(shape) for name in _MEASURES}
     curves = np.zeros((3, *shape, len(counts)))
-    used = []
     with progress.task("splits", len(settings.sets) * settings.repeats) as advance:
-        for row, name in enumerate(settings.sets):
-            data = _data(name, settings.components)
-            used.append(data)
+        for row, data in enumerate(tables):
             for repeat in range(settings.repeats):
                 problem, validation, test, wrong = _split(data, settings, settings.seed + repeat)
                 scores = _score(problem, validation, settings, settings.seed + repeat)
@@ -127,7 +129,7 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         figures={"shapley_against_influence": figure},
         data=table,
         summary="\n".join(lines),
-        datasets=tuple(used),
+        datasets=tuple(tables),
         result_codes={"successful": len(settings.sets) * settings.repeats},
     )
 
@@ -150,7 +152,7 @@ def _split(data: Dataset, settings: Settings, seed: int):
     """Training problem with wrong labels, validation points (as many, at most 60), the rest for the test."""
     rng = np.random.default_rng([seed, 0])
     rows = rng.permutation(data.n)
-    n = min(settings.n, data.n // 2)
+    n = settings.n
     check = min(n, (data.n - n) // 2)
     train, validation, test = np.split(rows, [n, n + check])
     y = np.asarray(data.y)[train].astype(int)

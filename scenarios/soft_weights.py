@@ -6,7 +6,7 @@ a validation set, everything reported is measured on a test set that neither saw
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -20,7 +20,6 @@ from homotopy import (
     EqualOpportunity,
     LogisticRegression,
     Problem,
-    RequestError,
     Utility,
     WorkError,
     accuracy,
@@ -30,7 +29,7 @@ from homotopy import (
     soft_weights,
     solve_weighted,
 )
-from homotopy.run import Progress, RunResult
+from homotopy.run import Progress, Range, RunResult, Seed, check, need
 from homotopy.viz import FULL, INK, MUTED, RETAINED
 
 METRICS = {
@@ -45,19 +44,19 @@ KINDS = ("soft, corrected", "soft, retrained", "hard, corrected", "hard, retrain
 class Settings:
     """How much is asked of the weights."""
 
-    shares: tuple[float, ...] = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+    shares: Annotated[tuple[float, ...], Range(above=0, most=1, entries=1, once=True)] = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
     """parts of the gap (of the attacked loss: of its excess over the clean one) that are to go"""
-    utility_tolerance: float = 0.02
+    utility_tolerance: Annotated[float, Range(least=0, most=10)] = 0.02
     """loss that soft weights may add on the validation set"""
-    attack: float = 0.3
+    attack: Annotated[float, Range(above=0, most=10)] = 0.3
     """radius of the attack, in standard deviations of a feature"""
-    ridge: float = 1.0
+    ridge: Annotated[float, Range(least=1e-6, most=1e6)] = 1.0
     """ρ"""
-    splits: int = 5
+    splits: Annotated[int, Range(least=1, most=1000)] = 5
     """random splits into training (half), validation and test (a quarter each)"""
-    rows: int = 6366
+    rows: Annotated[int, Range(least=200, most=6366)] = 6366
     """rows of the table that are used"""
-    seed: int = 0
+    seed: Seed = 0
     """first split"""
 
 
@@ -66,8 +65,8 @@ QUICK = Settings(shares=(0.3, 0.9), splits=1, rows=1500)
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Weigh, delete, correct, retrain; measure on the test set; draw."""
-    if not settings.shares or not all(0 < share <= 1 for share in settings.shares) or settings.splits < 1:
-        raise RequestError("shares must lie in (0, 1] and splits must be at least 1")
+    check(settings)
+    need("data", "fair")
     table, group = _affairs(settings.rows)
     shape = (len(METRICS), len(KINDS), len(settings.shares), settings.splits)
     gaps, rights = np.full(shape, np.nan), np.full(shape, np.nan)
@@ -128,12 +127,7 @@ def _affairs(rows: int) -> tuple[Dataset, np.ndarray]:
     """The table with its label, standardised, an intercept last; and 1 where the woman is religious (3 or 4 of 4)."""
     import importlib
 
-    try:
-        frame = importlib.import_module("statsmodels.datasets.fair").load_pandas().data
-    except ImportError as error:
-        raise RequestError(f"the data set fair ships with {error.name}; pip install 'homotopy[data]'") from None
-    if not 200 <= rows <= len(frame):
-        raise RequestError(f"rows must lie in 200…{len(frame)}, but is {rows}")
+    frame = importlib.import_module("statsmodels.datasets.fair").load_pandas().data
     frame = frame.iloc[np.random.default_rng(0).permutation(len(frame))[:rows]]
     label = (frame["affairs"].to_numpy() > 0).astype(int)
     group = (frame["religious"].to_numpy() >= 3).astype(float)

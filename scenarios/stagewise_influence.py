@@ -8,7 +8,7 @@ it adds up to and the influence function at the end; both are held against real 
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import diffrax
 import equinox as eqx
@@ -24,7 +24,6 @@ from homotopy import (
     Constant,
     Dataset,
     Problem,
-    RequestError,
     Rodas5P,
     Step,
     datasets,
@@ -37,7 +36,7 @@ from homotopy import (
     source_influence,
     tracin,
 )
-from homotopy.run import Progress, RunResult
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.viz import FULL, INK, MUTED, RETAINED, SERIES
 
 METHODS = ("flow kernel", "SOURCE", "TracIn", "GradDot", "influence at the end")
@@ -47,33 +46,33 @@ METHODS = ("flow kernel", "SOURCE", "TracIn", "GradDot", "influence at the end")
 class Settings:
     """The three trainings, and how finely they are looked at."""
 
-    per_mode: int = 6
+    per_mode: Annotated[int, Range(least=1, most=100)] = 6
     """points of each mode of the deep linear network"""
-    strengths: tuple[float, ...] = (3.0, 1.5, 0.7)
+    strengths: Annotated[tuple[float, ...], Range(above=0, most=100, entries=1)] = (3.0, 1.5, 0.7)
     """singular values of its target map"""
-    linear_t1: float = 1.5
+    linear_t1: Annotated[float, Range(least=1e-6, most=1e4)] = 1.5
     """end of its training"""
-    small: float = 0.03
+    small: Annotated[float, Range(above=0, most=10)] = 0.03
     """θ₀ of both networks is this times the customary random start: small starts make stages"""
-    n: int = 20
+    n: Annotated[int, Range(least=4, most=1000)] = 20
     """points of the teacher–student problem"""
-    width: int = 3
+    width: Annotated[int, Range(least=1, most=100)] = 3
     """neurons of its student and of its teacher"""
-    student_t1: float = 30.0
+    student_t1: Annotated[float, Range(above=1e-3, most=1e5)] = 30.0
     """end of its training"""
-    times: int = 160
+    times: Annotated[int, Range(least=10, most=10_000)] = 160
     """columns of the maps"""
-    epsilon: float = 1e-6
+    epsilon: Annotated[float, Range(least=1e-12, most=0.1)] = 1e-6
     """ε̄ of the time-scale system"""
-    scales_t1: float = 0.03
+    scales_t1: Annotated[float, Range(above="epsilon", most=1e3)] = 0.03
     """end of its training: the target can be learnt exactly, and nothing matters for a risk that is 0"""
-    neurons: int = 8
+    neurons: Annotated[int, Range(least=1, most=1000)] = 8
     """its neurons"""
-    noise: float = 0.1
+    noise: Annotated[float, Range(least=0, most=1e3)] = 0.1
     """standard deviation of the targets' noise in both networks"""
-    damping: float = 1e-3
+    damping: Annotated[float, Range(above=0, most=1e6)] = 1e-3
     """λ of the Gauss–Newton influence at the end (mean convention), where the Hessian is singular"""
-    seed: int = 0
+    seed: Seed = 0
     """of data and starts"""
 
 
@@ -111,8 +110,7 @@ class _Map:
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Solve forward and back, retrain, compare, draw."""
-    if settings.times < 10 or settings.per_mode < 1 or settings.n < 4 or not settings.small > 0:
-        raise RequestError("times must be at least 10, per_mode 1, n 4, and small > 0")
+    check(settings)
     maps, used = [], []
     with progress.task("trainings", 3) as advance:
         for make in (_deep_linear, _teacher_student):

@@ -5,6 +5,7 @@ computed along the continued path θ(ε) of every point, and set against the gen
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,7 +23,7 @@ from homotopy import (
     optimum,
     theta_dot_change,
 )
-from homotopy.run import Progress, RunResult
+from homotopy.run import Progress, Range, RunResult, Seed, check
 from homotopy.viz import FULL, INK, RETAINED
 
 
@@ -30,19 +31,19 @@ from homotopy.viz import FULL, INK, RETAINED
 class Settings:
     """Which points and networks are measured."""
 
-    points: int = 442
+    points: Annotated[int, Range(least=3, most=442)] = 442
     """rows of diabetes that are deleted one at a time (the first ones)"""
-    n: int = 20
+    n: Annotated[int, Range(least=4, most=1000)] = 20
     """points of each network's data set"""
-    width: int = 3
+    width: Annotated[int, Range(least=1, most=100)] = 3
     """neurons of the networks and of their teachers"""
-    ridge: float = 1e-2
+    ridge: Annotated[float, Range(least=0, most=1e6)] = 1e-2
     """ρ of the networks"""
-    seeds: int = 10
+    seeds: Annotated[int, Range(least=1, most=1000)] = 10
     """networks"""
-    epsilons: int = 17
+    epsilons: Annotated[int, Range(least=3, most=10_000)] = 17
     """values of ε on each path"""
-    seed: int = 0
+    seed: Seed = 0
     """first seed of the networks"""
 
 
@@ -51,8 +52,7 @@ QUICK = Settings(points=40, seeds=2, epsilons=9)
 
 def run(settings: Settings, progress: Progress) -> RunResult:
     """Measure every point, compare with the closed form, draw."""
-    if settings.points < 3 or settings.seeds < 1 or settings.epsilons < 3:
-        raise RequestError("points and epsilons must be at least 3, seeds at least 1")
+    check(settings)
     data = datasets.load("diabetes", intercept=True)
     linear = Problem(LinearRegression(), data, delete=0)
     codes = {"successful": 0, "no path to ε = 0": 0}

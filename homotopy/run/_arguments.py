@@ -7,12 +7,13 @@ is to catch both; what the box says is kept, its frame is not. Unknown options a
 
 import contextlib
 import dataclasses
+import functools
 import io
-import math
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 from .._errors import RequestError
+from .._settings import check, flag, rules, told
 from ._scenarios import closest
 from ._typed import refuse_loose_numbers, typed
 
@@ -27,23 +28,66 @@ class NoOptions:
 
 
 def parse(kind: Any, args: list[str], *, prog: str, description: str = "") -> Any:
+    """`read`, and every setting within its range."""
+    value = read(kind, args, prog=prog, description=description)
+    check(value)
+    return value
+
+
+def read(kind: Any, args: list[str], *, prog: str, description: str = "") -> Any:
     """`kind` filled from `args`; `RequestError` for what cannot be read; `--help` prints and leaves with 0."""
     import tyro
 
     words = typed(args)
     errors = io.StringIO()
+    shown = _with_rules(kind)
     try:
         with contextlib.redirect_stderr(errors):
-            value, unknown = tyro.cli(kind, args=args, prog=prog, description=description, return_unknown_args=True)
+            value, unknown = tyro.cli(shown, args=args, prog=prog, description=description, return_unknown_args=True)
     except SystemExit as leaving:
         if not leaving.code:
             raise
         raise RequestError(f"{one_line(errors.getvalue())}; see `{prog} --help`") from None
     if unknown:
         raise RequestError(_unknown(unknown, kind, prog))
-    _refuse_nan(value)
+    value = _as(kind, value)
     refuse_loose_numbers(value, words)
     return value
+
+
+def _with_rules(kind: Any) -> Any:
+    """The dataclass `kind`, with the range of each setting in what `--help` says of it.
+
+    A subclass under the same name: tyro finds the docstrings in the source of the class that the name belongs to.
+    """
+    import tyro
+
+    hints, space, hinted = get_type_hints(kind, include_extras=True), dict[str, Any](), dict[str, Any]()
+    for field, bare, rule in rules(kind):
+        hint, default = hints[field.name], field.default
+        if dataclasses.is_dataclass(bare):
+            inner, extras = _with_rules(bare), getattr(hint, "__metadata__", ())
+            hint = Annotated[inner, *extras] if extras else inner
+            default = default if default is dataclasses.MISSING else _as(inner, default)
+        elif rule is not None and (words := told(rule)):
+            hint = Annotated[hint, tyro.conf.arg(help_behavior_hint=functools.partial(_hint, words))]
+        hinted[field.name] = hint
+        space[field.name] = dataclasses.field(default=default, default_factory=field.default_factory)  # type: ignore
+    same = ("__module__", "__qualname__", "__doc__", "__firstlineno__")  # the last one from Python 3.13 on
+    space |= {name: vars(kind)[name] for name in same if name in vars(kind)}
+    space |= {"__qualname__": kind.__qualname__, "__annotations__": hinted}
+    return dataclasses.dataclass(frozen=True)(type(kind.__name__, (kind,), space))
+
+
+def _hint(words: str, default: str) -> str:
+    return f"({words}; default: {default})"
+
+
+def _as(kind: Any, value: Any) -> Any:
+    """The content of the dataclass `value` as a `kind`, which has the same settings."""
+    content = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    inner = {field.name: bare for field, bare, _ in rules(kind) if dataclasses.is_dataclass(bare)}
+    return kind(**content | {name: _as(bare, content[name]) for name, bare in inner.items()})
 
 
 def one_line(box: str) -> str:
@@ -70,9 +114,8 @@ def one_line(box: str) -> str:
 def flags(kind: Any) -> list[str]:
     """The options of a dataclass as they are typed, those of nested dataclasses included."""
     found: list[str] = []
-    for field in dataclasses.fields(kind):
-        inner = getattr(field.type, "__origin__", field.type)  # Annotated[Settings, …] → Settings
-        found += flags(inner) if dataclasses.is_dataclass(inner) else [f"--{field.name.replace('_', '-')}"]
+    for field, inner, _ in rules(kind):
+        found += flags(inner) if dataclasses.is_dataclass(inner) else [flag(field.name)]
     return found
 
 
@@ -83,16 +126,6 @@ def _unknown(unknown: list[str], kind: Any, prog: str) -> str:
     known = flags(kind)
     hint = closest(options[0], known) or (f"; there are {', '.join(known)}" if known else "; there are none")
     return f"unknown setting `{options[0]}`{hint}; see `{prog} --help`"
-
-
-def _refuse_nan(value: Any) -> None:
-    for field in dataclasses.fields(value):
-        content = getattr(value, field.name)
-        if dataclasses.is_dataclass(content):
-            _refuse_nan(content)
-        for number in content if isinstance(content, tuple) else (content,):
-            if isinstance(number, float) and math.isnan(number):
-                raise RequestError(f"`--{field.name.replace('_', '-')}` must be a number, but is nan")
 
 
 def run_options(settings: Any, *, out: str) -> Any:

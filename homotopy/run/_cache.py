@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ._provenance import device
+
 
 @dataclass(frozen=True)
 class Cache:
@@ -34,17 +36,24 @@ def cache_folder() -> Path | None:
 
 
 def enable_cache() -> Cache:
-    """Switch the cache on for this process. An unwritable folder switches it off, silently: see `doctor`."""
+    """Switch the cache on for this process, and see that JAX has a device to compute on.
+
+    An unwritable folder switches the cache off, silently: see `doctor`.
+    """
     # An `error_if` inside a program is a host callback, and JAX does not cache programs with callbacks. As
     # "nan" Equinox leaves them out; every solve then reports through its result code. Must precede Equinox.
     os.environ.setdefault("EQX_ON_ERROR", "nan")
     import jax
 
+    device()
     chosen = jax.config.values["jax_compilation_cache_dir"]
     if chosen:  # the user's own choice, by JAX's own variable
         _quieten_loader()
         return Cache(Path(chosen))
-    root = cache_folder()
+    try:
+        root = cache_folder()
+    except RuntimeError as error:  # a user without a home
+        return Cache(None, f"{str(error).rstrip('.')}; set HOMOTOPY_CACHE", failed=True)
     if root is None:
         return Cache(None, "HOMOTOPY_CACHE is empty")
     folder = root / _machine_code()

@@ -1,19 +1,20 @@
 """Work in, one finished run folder out; or one error, and no trace on disk."""
 
+import errno
 import sys
-import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .._errors import WorkError
 from . import _provenance
+from ._clock import waited
 from ._folder import Staging
 from ._interrupt import Interruptible
 from ._manifest import write_manifest
 from ._progress import Progress
 from ._result import RunResult
-from ._save import save
+from ._save import plain_style, save
 
 
 def carry_out(out: str, fields: Mapping[str, Any], work: Callable[[Progress], Any]) -> None:
@@ -35,17 +36,16 @@ def carry_out(out: str, fields: Mapping[str, Any], work: Callable[[Progress], An
         staging.discard()
         print(f"homotopy: error: {what_remains()}", file=sys.stderr, flush=True)
 
-    with Interruptible(abandon) as guard:
+    with Interruptible(abandon) as guard, plain_style():
         try:
             staging.prepare()
-            started, clock = datetime.now(UTC), time.perf_counter()
+            started = datetime.now(UTC) - timedelta(seconds=waited())
             provenance = _provenance.collect()  # now: a checkout may change while the work goes on
             result = work(progress)
             if not isinstance(result, RunResult):
                 raise WorkError(f"the work must give back a RunResult, but gave {type(result).__name__}")
             try:
                 save(result, staging.folder, progress)
-                seconds = time.perf_counter() - clock
                 write_manifest(
                     staging.folder,
                     {
@@ -54,7 +54,7 @@ def carry_out(out: str, fields: Mapping[str, Any], work: Callable[[Progress], An
                         "result_codes": dict(result.result_codes),
                         "summary": result.summary,
                         "started": started.isoformat(timespec="seconds"),
-                        "wall_seconds": round(seconds, 3),
+                        "wall_seconds": round(waited(), 3),
                         **provenance,
                     },
                 )
@@ -62,8 +62,10 @@ def carry_out(out: str, fields: Mapping[str, Any], work: Callable[[Progress], An
                 with guard.shielded():
                     staging.publish()
             except OSError as error:
+                where = f" ({error.filename})" if error.filename else ""
+                advice = "; free some space there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
                 reason = error.strerror or error
-                raise WorkError(f"the results cannot be written to {out}: {reason}; free some space there") from error
+                raise WorkError(f"the results cannot be written to {out}: {reason}{where}{advice}") from error
         except BaseException as error:
             guard.reacted()
             progress.close()
@@ -74,4 +76,4 @@ def carry_out(out: str, fields: Mapping[str, Any], work: Callable[[Progress], An
     print(result.summary.rstrip())
     if set(result.result_codes) - {"successful"}:
         print("solves: " + ", ".join(f"{count} {code}" for code, count in result.result_codes.items()))
-    print(f"wrote {out} in {seconds:.1f} s: {', '.join(names)}")
+    print(f"wrote {out} in {waited():.1f} s: {', '.join(names)}")

@@ -9,10 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .._errors import RequestError
+from .._extras import EXTRAS, missing
 from . import _provenance
 from ._arguments import NoOptions, parse
 from ._cache import Cache, enable_cache
 
+_OPTIONAL = {name for extra in EXTRAS.values() for name in extra.modules.values()}
 _TIMEOUT = 300  # seconds for one trial compilation, many times what it takes
 
 
@@ -26,27 +29,30 @@ def command(args: list[str], scenarios: str) -> int:
         if problem:
             problems.append(topic)
 
-    found = _provenance.versions()
+    found = {name: version for name, version in _provenance.versions().items() if name not in _OPTIONAL}
     line("python", found.pop("python") or "")
     jax_version = found["jax"] or ""
     reason = _provenance.KNOWN_BAD_JAX.get(jax_version)
     for name, version in found.items():
         if name == "jax" and reason:
             line(name, f"{version}: {reason}; pip install -U 'jax!={version}'", problem=True)
-        elif version is None:
-            optional = name in ("scikit-learn", "statsmodels")
-            hint = "pip install 'homotopy[data]'" if optional else "reinstall homotopy"
-            line(name, f"not installed ({hint})", problem=not optional)
         else:
-            line(name, version)
+            line(name, version or "not installed (reinstall homotopy)", problem=version is None)
+    for extra, (_, purpose) in EXTRAS.items():
+        absent = missing(extra)
+        state = f"without {', '.join(absent)}: pip install 'homotopy[{extra}]'" if absent else "installed"
+        print(f"{'-' if absent else 'ok':<8}{f'[{extra}]':<15}{state} ({purpose})", flush=True)
     bad = ", ".join(_provenance.KNOWN_BAD_JAX)
     line("JAX version", "known to be bad" if reason else f"not among the known-bad ones ({bad})", problem=bool(reason))
     float64 = _provenance.float64_is_on()
     line("float64", "on" if float64 else "off: unset JAX_ENABLE_X64", problem=not float64)
-    here = _provenance.machine()
-    line("machine", f"{here['system']} {here['machine']}, {here['cores']} cores, JAX on {here['device']}")
-    cache = enable_cache()
-    _report_cache(cache, line)
+    try:
+        here = _provenance.machine()
+    except RequestError as error:
+        line("machine", str(error), problem=True)
+    else:
+        line("machine", f"{here['system']} {here['machine']}, {here['cores']} cores, JAX on {here['device']}")
+        _report_cache(enable_cache(), line)
     print(f"\n{len(problems)} to mend: {', '.join(problems)}" if problems else "\nall is right")
     return 1 if problems else 0
 

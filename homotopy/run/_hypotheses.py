@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from .._errors import RequestError, WorkError
+from .._extras import need
+from .._settings import Range, Seed
 from ._arguments import parse
 from ._cache import enable_cache
+from ._manifest import in_utf8
 from ._progress import Progress
+from ._save import plain_style
 
 FOLDER = "runs/hypotheses"
 
@@ -46,7 +50,7 @@ def _parse(args: list[str]) -> Any:
     def option(name: str, kind: Any, default: Any, help: str, metavar: str | None = None) -> tuple[str, Any, Any]:
         return name, Annotated[kind, tyro.conf.arg(help=help, metavar=metavar)], dataclasses.field(default=default)
 
-    flag = tyro.conf.FlagCreatePairsOff[bool]
+    flag, counts = tyro.conf.FlagCreatePairsOff[bool], Annotated[int, Range(least=0, most=10**6)]
     kind = dataclasses.make_dataclass(
         "Options",
         [
@@ -57,8 +61,8 @@ def _parse(args: list[str]) -> Any:
             option("report", str, "", "Write the report there: one page of HTML.", "FILE.html"),
             option("markdown", str, "", "Write the one-page Markdown twin there.", "FILE.md"),
             option("table", flag, False, "Print the verdicts as a Markdown table."),
-            option("seed", int, 0, "Seed of the first instance."),
-            option("instances", int, 0, "As many of everything; 0 leaves each check its own number."),
+            option("seed", Seed, 0, "Seed of the first instance."),
+            option("instances", counts, 0, "As many of everything; 0 leaves each check its own number."),
             option("out", str, FOLDER, "Folder of the finished checks; they are not computed twice.", "DIR"),
             option("fresh", flag, False, "Compute again what is finished."),
             option("from_json", str, "", "Show the results of an earlier --json, without computing.", "FILE"),
@@ -128,8 +132,6 @@ def _read(options: Any) -> tuple[list[Any], list[str]]:
 def _computed(options: Any) -> tuple[list[Any], list[str]]:
     from ..hypotheses import FULL, QUICK, Result, builtin, from_file, run_checks, select
 
-    if options.instances < 0:
-        raise RequestError(f"--instances must be at least 1 (0: each check's own number), but is {options.instances}")
     scale = dataclasses.replace(QUICK if options.quick else FULL, seed=options.seed)
     if options.instances:
         n = options.instances
@@ -152,6 +154,8 @@ def _computed(options: Any) -> tuple[list[Any], list[str]]:
     complaints += [_complain(message) for message in unknown]
     if options.only and not chosen and not broken:
         raise RequestError(f"--only names no known hypothesis; there are {', '.join(known)}")
+    if any(hypothesis.id in builtin() for hypothesis in chosen):
+        need("data", "the notes' claims")
     progress = Progress()
     done = 0
 
@@ -169,13 +173,14 @@ def _computed(options: Any) -> tuple[list[Any], list[str]]:
     sizes += f" --instances {options.instances}" if options.instances else ""
 
     def words(hypothesis: Any) -> str:
-        return quick + (f" --file {shlex.quote(files[hypothesis.id])}" if hypothesis.id in files else "")
+        return quick + (f" --file {shlex.quote(in_utf8(files[hypothesis.id]))}" if hypothesis.id in files else "")
 
     try:
-        results = run_checks(
-            chosen, scale, folder=options.out, fresh=options.fresh, progress=progress, finished=finished, options=words,
-            sizes=sizes,
-        )  # fmt: skip
+        with plain_style():
+            results = run_checks(
+                chosen, scale, folder=options.out, fresh=options.fresh, progress=progress, finished=finished,
+                options=words, sizes=sizes,
+            )  # fmt: skip
     finally:
         progress.close()
     return [*broken, *results], complaints

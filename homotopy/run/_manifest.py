@@ -7,8 +7,6 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from .._errors import RequestError
 
 NAME = "manifest.json"
@@ -22,6 +20,8 @@ def sha256(path: Path) -> str:
 
 def plain(value: Any) -> Any:
     """`value` in the terms of JSON. Infinity, which JSON lacks, becomes the word."""
+    import numpy as np  # here: reading a command line must not wait for it
+
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
@@ -32,9 +32,14 @@ def plain(value: Any) -> Any:
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | int | float):
         return value
-    return str(value)
+    return in_utf8(str(value))
+
+
+def in_utf8(text: str) -> str:
+    r"""`text` as any text file can hold it: of a file name that is not UTF-8, the odd bytes are spelled out (\xff)."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def write_manifest(folder: Path, fields: dict[str, Any]) -> None:

@@ -8,6 +8,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from .._errors import RequestError
+from .._extras import EXTRAS
+
 _PACKAGES = (
     "jax",
     "jaxlib",
@@ -23,8 +26,7 @@ _PACKAGES = (
     "h5py",
     "matplotlib",
     "pillow",
-    "scikit-learn",
-    "statsmodels",
+    *(name for extra in ("data", "certify") for name in EXTRAS[extra].modules.values()),
 )
 
 KNOWN_BAD_JAX = {
@@ -58,14 +60,28 @@ def float64_is_on() -> bool:
     return bool(jax.config.values["jax_enable_x64"])
 
 
-def machine() -> dict[str, Any]:
+def device() -> str:
+    """The platform that JAX computes on; `RequestError` if the one that is asked for is not there."""
     import jax
 
+    try:
+        return str(jax.devices()[0].platform)
+    except (RuntimeError, AssertionError) as error:
+        asked = os.environ.get("JAX_PLATFORMS")
+        if not asked:
+            raise
+        said = " ".join(str(error).split()) or "no such backend"
+        raise RequestError(
+            f"JAX_PLATFORMS={asked} asks for a platform that JAX does not find here ({said}); unset it, or set it to cpu"
+        ) from None
+
+
+def machine() -> dict[str, Any]:
     return {
         "system": platform.system(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
-        "device": jax.devices()[0].platform,
+        "device": device(),
     }
 
 

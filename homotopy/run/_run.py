@@ -5,7 +5,8 @@ from types import ModuleType
 from typing import Any
 
 from .._errors import RequestError
-from ._arguments import parse, run_options, spelled_out
+from .._settings import check
+from ._arguments import read, run_options, spelled_out
 from ._cache import enable_cache
 from ._carry_out import carry_out
 from ._scenarios import Scenario, find_scenario, find_scenarios
@@ -40,17 +41,18 @@ def command(args: list[str], scenarios: str) -> int:
 
 
 def _options(scenario: Scenario, module: ModuleType, args: list[str]) -> Any:
-    def read(settings: Any) -> Any:
-        return parse(
+    def given(settings: Any) -> Any:
+        return read(
             run_options(settings, out=f"runs/{scenario.name}"),
             args,
             prog=f"homotopy run {scenario.name}",
             description=scenario.description,
         )
 
-    options = read(module.Settings())
+    options = given(module.Settings())
     if options.quick:  # the same words again, on top of the small settings
-        options = read(module.QUICK)
+        options = given(module.QUICK)
+    check(options)
     return options
 
 

@@ -2,7 +2,8 @@
 
 import csv
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,16 @@ from ._result import RunResult
 DPI = 110  # a usual figure stays well under 300 kB
 _LARGE = 300_000  # bytes
 _WORTH_COMPRESSING = 4096  # bytes
+
+
+@contextmanager
+def plain_style() -> Iterator[None]:
+    """Matplotlib as it comes, whatever the user's matplotlibrc says: a run draws the same figures everywhere."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
 
 
 def save(result: RunResult, folder: Path, progress: Progress) -> None:

@@ -37,8 +37,7 @@ class Scenario:
         try:
             module = importlib.import_module(self.module)
         except ModuleNotFoundError as error:
-            advice = "pip install 'homotopy[data]' brings the optional packages"
-            raise WorkError(f"scenario `{self.name}` cannot be imported: {error}; {advice}") from error
+            raise WorkError(f"scenario `{self.name}` cannot be imported: {error}; install what it needs") from error
         missing = [name for name in ("Settings", "QUICK", "run") if not hasattr(module, name)]
         if missing:
             raise WorkError(f"scenario `{self.name}` is unfinished: it does not define {', '.join(missing)}")

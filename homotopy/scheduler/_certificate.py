@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from .._errors import RequestError
+from .._extras import missing
 from ._dual import dual_bound
 from ._grid import grid_bound
 from ._linear import Vector
@@ -55,7 +56,7 @@ def certify(window: Window, value: float, best_end: Vector | None, how: str, sin
                 "certify='dual' does not apply here: the deleted residual may change its sign (or several points, a "
                 "price or another target are involved); use certify='value-function' or 'auto'"
             )
-    if how == "value-function" or (how == "auto" and len(window.begin) <= _LARGEST_PROGRAM and _has_clarabel()):
+    if how == "value-function" or (how == "auto" and len(window.begin) <= _LARGEST_PROGRAM and not missing("certify")):
         bound, margin = value_function_bound(window)
         return _made("value-function", bound, value, margin)
     if how == "hjb" or (how == "auto" and len(window.begin) <= 2):
@@ -67,11 +68,3 @@ def certify(window: Window, value: float, best_end: Vector | None, how: str, sin
 def _made(kind: CertificateKind, bound: float, value: float, margin: float) -> Certificate:
     bound = float(max(bound, 0.0))
     return Certificate(kind, bound, float(value - bound), float(margin))
-
-
-def _has_clarabel() -> bool:
-    try:
-        import clarabel  # noqa: F401
-    except ImportError:
-        return False
-    return True

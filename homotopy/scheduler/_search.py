@@ -8,6 +8,7 @@ import numpy as np
 
 from .._checks import Choice, Flag, Number, Whole, as_tolerance, as_window, choice, flag, number, whole
 from .._errors import RequestError
+from .._extras import need
 from ..problem import Problem, on_problem
 from ._certificate import Certify
 from ._energy import resolve_target
@@ -72,6 +73,8 @@ def search(
         "rtol": float(as_tolerance(rtol, "rtol")), "atol": float(as_tolerance(atol, "atol")),
     }  # fmt: skip
     flag(per_point, "per_point")
+    if certify == "value-function":
+        need("certify", "certify='value-function'")
     theta0 = problem.check_theta(theta0)
     if problem.least_squares and family in ("step", "bang-bang") and not per_point:
         chosen = None if target is None else np.asarray(problem.check_theta(target, "target"))

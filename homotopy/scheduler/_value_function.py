@@ -13,7 +13,7 @@ largest reachable ‖v‖² is subtracted, so that the number returned is a boun
 import numpy as np
 from scipy import sparse
 
-from .._errors import RequestError
+from .._extras import need
 from ._dual import reach
 from ._linear import Vector
 from ._switching import Window
@@ -21,12 +21,9 @@ from ._switching import Window
 
 def value_function_bound(window: Window, degree: int | None = None) -> tuple[float, float]:
     """(lower bound on E*, the safety margin it already contains). `degree` of W in time: even, 2 or 4 unless given."""
-    try:
-        import clarabel
-    except ImportError:
-        raise RequestError(
-            "certify='value-function' needs the solver Clarabel, which is not installed: pip install 'homotopy[certify]'"
-        ) from None
+    need("certify", "certify='value-function'")
+    import clarabel
+
     size = len(window.begin) + 1
     degree = (4 if size <= 6 else 2) if degree is None else degree
     scale = float(np.linalg.norm(window.begin)) or 1.0

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from .._checks import Whole, whole
 from .._errors import RequestError
+from .._extras import need
 from ..problem import Dataset, Problem
 
 
@@ -73,6 +74,7 @@ def membership_inference(
 
     Needs scikit-learn (extra `data`). Raises `RequestError` for fewer points on a side than `folds`.
     """
+    need("data", "membership_inference")
     whole(folds, "folds", 2)
     whole(repeats, "repeats", 1)
     inside, outside = np.asarray(members, dtype=float), np.asarray(others, dtype=float)

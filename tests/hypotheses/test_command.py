@@ -103,8 +103,8 @@ def test_a_wrong_request_is_told_and_the_rest_is_done(hypotheses, args, says):
     [
         (["--only", "H99"], "unknown hypothesis 'H99'"),
         (["--quik"], "did you mean `--quick`"),
-        (["--instances", "-1"], "--instances must be at least 1"),
-        (["--seed", "-1"], "seed must be ≥ 0"),
+        (["--instances", "-1"], "--instances must be a whole number ≥ 0"),
+        (["--seed", "-1"], "--seed must be a whole number ≥ 0"),
         (["--from-json", "missing.json"], "missing.json cannot be read"),
         (["--from-json", "old.json"], "older version"),
         (["--from-json", "old.json", "--quick"], "--from-json computes nothing"),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 PACKAGE = "toy_scenarios"
@@ -136,7 +137,12 @@ def _apart(monkeypatch, package_parent, tmp_path):
     monkeypatch.syspath_prepend(str(package_parent))
     monkeypatch.setenv("HOMOTOPY_CACHE", "")
     monkeypatch.setenv("EQX_ON_ERROR", os.environ.get("EQX_ON_ERROR", "raise"))
-    monkeypatch.delenv("HOMOTOPY_TRACEBACK", raising=False)
+    chosen = jax.config.values["jax_compilation_cache_dir"]
+    jax.config.update("jax_compilation_cache_dir", None)
+    for name in ("HOMOTOPY_TRACEBACK", "JAX_COMPILATION_CACHE_DIR", "JAX_PLATFORMS"):  # the parent's own choices
+        monkeypatch.delenv(name, raising=False)
+    yield
+    jax.config.update("jax_compilation_cache_dir", chosen)
 
 
 @pytest.fixture

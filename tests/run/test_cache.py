@@ -19,9 +19,17 @@ print(json.dumps({"folder": str(cache.folder), "failed": cache.failed, "reason":
 """
 
 
-def _probe(launch, **environment):
+HOMELESS = """
+from pathlib import Path
+def expanduser(self):
+    raise RuntimeError("Could not determine home directory.")
+Path.expanduser = expanduser
+"""
+
+
+def _probe(launch, code=PROBE, **environment):
     environment = {"EQX_ON_ERROR": "nan", **environment}
-    process = launch(code=PROBE, env=environment)
+    process = launch(code=code, env=environment)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     return json.loads(out), err
@@ -46,6 +54,14 @@ def test_an_unwritable_cache_is_off_and_says_why(monkeypatch, tmp_path):
     assert "set HOMOTOPY_CACHE" in cache.reason
     monkeypatch.setenv("HOMOTOPY_CACHE", "")
     assert not enable_cache().failed
+
+
+def test_a_user_without_a_home_has_no_cache_and_no_fault(launch, monkeypatch):
+    for name in ("HOMOTOPY_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    found, _ = _probe(launch, HOMELESS + PROBE)
+    assert (found["folder"], found["failed"]) == ("None", True)
+    assert found["reason"] == "Could not determine home directory; set HOMOTOPY_CACHE"
 
 
 def test_where_the_cache_belongs(monkeypatch):

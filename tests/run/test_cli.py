@@ -1,5 +1,7 @@
 """The command line: exit codes, and one line for everything that is wrong."""
 
+import os
+import re
 import sys
 from types import ModuleType
 
@@ -35,7 +37,7 @@ def _one_line(err):
         (["run", "toy", "--sizes", "1", "x"], "--sizes"),
         (["run", "toy", "--mode", "loud"], "fine"),
         (["run", "toy", "--grid", "perhaps"], "unexpected argument `perhaps`"),
-        (["run", "toy", "--scale", "nan"], "`--scale` must be a number, but is nan"),
+        (["run", "toy", "--scale", "nan"], "--scale must be a number, but is nan"),
         (["run", "toy", "stray"], "unexpected argument `stray`"),
         (["run", "toy", "--out", " "], "--out is empty"),
         (["run", "toy", "--mode", "request"], "`scale` must be positive, but is -1"),
@@ -199,20 +201,84 @@ def test_light_commands_import_no_solver(launch):
     code = (
         "import sys; from homotopy.run import main\n"
         "for args in (['--help'], ['--version'], ['list']): assert main(args) == 0\n"
-        "heavy = {'equinox', 'diffrax', 'optimistix', 'lineax', 'xarray', 'matplotlib', 'rich'} & set(sys.modules)\n"
-        "sys.exit(', '.join(heavy) or None)"
+        "heavy = {'jax', 'numpy', 'equinox', 'diffrax', 'optimistix', 'lineax', 'xarray', 'matplotlib', 'rich'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or None)"
     )
     process = launch(code=code)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
 
 
-def test_a_reader_that_leaves_early_is_no_fault(launch):
-    import os
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
+@pytest.mark.parametrize("args", [["list"], ["--help"], ["run", "toy", "--help"]])
+def test_a_full_standard_output_is_one_line(launch, args):
+    with open("/dev/full", "w") as full:
+        process = launch(*args, stdout=full)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "standard output cannot be written: No space left" in _one_line(err)
 
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
+def test_the_exit_code_tells_where_standard_error_cannot(launch):
+    with open("/dev/full", "w") as full:
+        process = launch("lst", stderr=full)
+        process.communicate(timeout=60)
+    assert process.returncode == 2
+
+
+def test_a_reader_that_leaves_early_is_no_fault(launch):
     reading, writing = os.pipe()
     os.close(reading)
     process = launch("list", stdout=writing)
     os.close(writing)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (1, "")
+
+
+def test_the_time_that_is_told_begins_with_the_program(launch):
+    code = (
+        "import sys, time; from homotopy.run import main\n"
+        "time.sleep(0.7)  # imports may take as long\n"
+        "sys.exit(main(scenarios='toy_scenarios'))"
+    )
+    out, err = (process := launch("run", "toy", "--out", "a", code=code)).communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert float(re.search(r"wrote a in ([0-9.]+) s", out)[1]) >= 0.7
+
+
+def test_inside_a_longer_process_it_begins_with_the_command(homotopy, monkeypatch):
+    from homotopy.run import _clock
+
+    monkeypatch.setattr(_clock, "_since", -1e6)
+    out = homotopy("run", "toy", "--out", "a")[1]
+    assert float(re.search(r"wrote a in ([0-9.]+) s", out)[1]) < 1e3
+
+
+def test_a_platform_that_is_not_there_is_one_line(launch):
+    process = launch("run", "toy", env={"JAX_PLATFORMS": "cuda"})
+    _, err = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.skip("this machine has a GPU")
+    assert process.returncode == 2
+    assert "JAX_PLATFORMS=cuda asks for a platform that JAX does not find here" in _one_line(err)
+    out, err = (process := launch("doctor", env={"JAX_PLATFORMS": "cuda"})).communicate(timeout=60)
+    assert (process.returncode, err) == (1, "")
+    assert "PROBLEM machine        JAX_PLATFORMS=cuda" in out
+
+
+def test_the_users_matplotlib_and_home_do_not_show(launch, tmp_path):
+    (tmp_path / "rc").mkdir()
+    (tmp_path / "rc/matplotlibrc").write_text("text.usetex: true\nfont.family: No Such Font\nno.such.key: 1\n")
+    for name, env in (("a", {}), ("b", {"MPLCONFIGDIR": str(tmp_path / "rc")}), ("c", {"HOME": os.devnull})):
+        _, err = (process := launch("run", "toy", "--out", name, env=env)).communicate(timeout=60)
+        assert (process.returncode, err) == (0, "")
+    assert (tmp_path / "a/curve.svg").read_bytes() == (tmp_path / "b/curve.svg").read_bytes()
+
+
+def test_a_folder_whose_name_is_not_utf8_can_be_written(homotopy):
+    from homotopy.run import load_run
+
+    code, _, err = homotopy("run", "toy", "--out", os.fsdecode(b"out\xe9"))
+    assert (code, err) == (0, "")
+    load_run(os.fsdecode(b"out\xe9"))

@@ -1,6 +1,7 @@
 """Ctrl-C, termination and murder: one line, exit code 1, and the disk as it was."""
 
 import signal
+import time
 
 import pytest
 
@@ -58,16 +59,72 @@ def test_a_killed_run_is_never_taken_for_a_finished_one(homotopy, launch, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+EXTRA = """
+import os, signal, sys, time, types
+from homotopy.run import main
+from homotopy.run._cli import COMMANDS, Command
+
+def command(args, scenarios):
+    {body}
+
+extra = sys.modules["homotopy.run._extra"] = types.ModuleType("extra")
+extra.command = command
+COMMANDS["extra"] = Command("_extra", "")
+sys.argv = ["homotopy", "extra"]
+sys.exit(main())
+"""
+INTERRUPTED = (1, "homotopy: error: interrupted\n")
+
+
 def test_termination_outside_a_run_is_one_line_too(launch):
-    code = (
-        "import sys, time, types; from homotopy.run import main; from homotopy.run._cli import COMMANDS, Command\n"
-        "extra = sys.modules['homotopy.run._extra'] = types.ModuleType('extra')\n"
-        "extra.command = lambda args, scenarios: print('ready', flush=True) or time.sleep(60)\n"
-        "COMMANDS['extra'] = Command('_extra', '')\n"
-        "sys.exit(main(['extra']))"
-    )
-    process = launch(code=code)
+    process = launch(code=EXTRA.format(body="print('ready', flush=True); time.sleep(60)"))
     assert process.stdout.readline() == "ready\n"
     process.terminate()
     _, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (1, "homotopy: error: interrupted\n")
+    assert (process.returncode, err) == INTERRUPTED
+
+
+HIT = "os.kill(os.getpid(), signal.SIGINT); time.sleep(9)"
+FINALISER = f"type('Late', (), {{'__del__': lambda self: exec({HIT!r})}})(); time.sleep(60)"  # Python drops it there
+PRINTED = f"""
+    try:
+        {HIT}
+    except KeyboardInterrupt:
+        sys.excepthook(*sys.exc_info())  # as NumPy does while it is imported
+        raise ImportError("no extension") from None
+"""
+
+
+@pytest.mark.parametrize(
+    "body", [HIT, f"exec({HIT!r})", FINALISER, PRINTED], ids=["plain", "exec", "dropped", "printed"]
+)
+def test_an_interrupt_is_one_line_wherever_python_was(launch, body):
+    _, err = (process := launch(code=EXTRA.format(body=body))).communicate(timeout=30)
+    assert (process.returncode, err) == INTERRUPTED
+
+
+def test_an_interrupt_before_there_is_a_command_is_one_line(launch):
+    code = (
+        "import os, signal, sys, time\n"
+        "class Hit:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        if name == 'homotopy.run._cli': {HIT}\n"
+        "sys.meta_path.insert(0, Hit())\n"
+        "from homotopy.__main__ import program\n"
+        "sys.exit(program())"
+    )
+    _, err = (process := launch("list", code=code)).communicate(timeout=30)
+    assert (process.returncode, err) == INTERRUPTED
+
+
+def test_a_parent_that_ignores_interrupts_changes_nothing_but_a_hang_up(launch):
+    """A script starts its background jobs with SIGINT ignored, `nohup` its command with SIGHUP ignored."""
+    ignore = "import signal; [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)]\n"
+    process = launch(code=ignore + EXTRA.format(body="print('ready', flush=True); time.sleep(60)"))
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == INTERRUPTED

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import socket
 from datetime import datetime
@@ -114,6 +115,12 @@ def test_without_a_manifest_it_is_no_run(run):
 def test_json_has_a_word_for_every_value():
     found = plain({"a": np.float64("inf"), 1: (np.int64(3), np.bool_(True), None), "b": float("nan")})
     assert found == {"a": "inf", "1": [3, True, None], "b": "nan"}
+
+
+def test_a_file_name_that_is_not_utf8_is_told_by_its_bytes():
+    found = plain({"data": os.fsdecode(b"caf\xe9.csv"), "column": "café"})
+    assert found == {"data": "caf\\xe9.csv", "column": "café"}
+    json.dumps(found, ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize("stem", ["", "../up", "a/b", ".hidden", "with space"])

@@ -1,20 +1,10 @@
 """The attribution scenarios at their smallest: their numbers agree with what they claim to measure."""
 
-import importlib
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from scenario_runs import run_scenario as _run
 
 from homotopy import RequestError
-from homotopy.run import Progress
-
-
-def _run(name, **settings):
-    module = importlib.import_module(f"scenarios.{name}")
-    result = module.run(module.Settings(**settings), Progress())
-    plt.close("all")
-    return result
 
 
 def test_shapley_against_influence_scores_what_it_says():
@@ -74,7 +64,7 @@ def test_bayesian_influence_is_near_its_closed_form_where_there_is_one():
         ("shapley_against_influence", {"sets": ("moon",)}, "sets must be"),
         ("learning_time_scales", {"smallest": 1}, "smallest"),
         ("stagewise_influence", {"times": 2}, "times"),
-        ("bayesian_influence", {"singular_d": 3}, "singular_d"),
+        ("bayesian_influence", {"singular_d": 3}, "singular-d"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(name, settings, match):

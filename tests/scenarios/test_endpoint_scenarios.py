@@ -4,24 +4,17 @@ import importlib
 import itertools
 
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from scenario_runs import run_scenario as _run
 from scipy.integrate import solve_ivp
 from scipy.stats import linregress, pearsonr, spearmanr
 
 from homotopy import Dataset, RequestError, datasets
 from homotopy.endpoints import ErrorDecomposition
-from homotopy.run import Progress
 
 decomposition = importlib.import_module("scenarios.error_decomposition")
 against_truth = importlib.import_module("scenarios.influence_against_truth")
-
-
-def _run(module, **settings):
-    result = module.run(module.Settings(**settings), Progress())
-    plt.close("all")
-    return result
 
 
 def test_the_gaps_of_linear_regression_are_those_of_the_closed_forms():
@@ -198,18 +191,18 @@ def test_components_are_orthonormal_and_rows_are_kept_whole():
 @pytest.mark.parametrize(
     ("module", "settings", "message"),
     [
-        (decomposition, {"pairs": ("iris",)}, "pairs must be among"),
-        (decomposition, {"pairs": ()}, "at least one pair"),
-        (decomposition, {"points": 0}, "at least 1"),
-        (decomposition, {"training_time": float("inf")}, "training_time"),
-        (decomposition, {"solver_steps": 0}, "solver_steps"),
+        (decomposition, {"pairs": ("iris",)}, "pairs must be one of"),
+        (decomposition, {"pairs": ()}, "pairs must have at least 1"),
+        (decomposition, {"points": 0}, "points must be a whole number ≥ 1"),
+        (decomposition, {"training_time": float("inf")}, "training-time"),
+        (decomposition, {"solver_steps": 0}, "solver-steps"),
         (decomposition, {"sweep_pair": "diabetes-linear"}, "has no width"),
         (decomposition, {"pairs": ("diabetes-linear",), "points": 1000, "sweep_dampings": ()}, "at most the 442"),
-        (against_truth, {"cases": ("tree",)}, "cases must be among"),
-        (against_truth, {"sets": 2}, "at least 4"),
+        (against_truth, {"cases": ("tree",)}, "cases must be one of"),
+        (against_truth, {"sets": 2}, "sets must be a whole number ≥ 4"),
         (against_truth, {"shares": (0.9,)}, "shares"),
         (against_truth, {"measure": "accuracy"}, "measure"),
-        (against_truth, {"held_out": 1.0}, "held_out"),
+        (against_truth, {"held_out": 1.0}, "held-out"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(module, settings, message):

@@ -2,19 +2,11 @@
 
 import importlib
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from scenario_runs import run_scenario as _run
 
 from homotopy import Constant, Dataset, LinearRegression, Problem, RequestError, Step, WorkError, energy, simulate
-from homotopy.run import Progress
-
-
-def _run(name, **settings):
-    module = importlib.import_module(f"scenarios.{name}")
-    result = module.run(module.Settings(**settings), Progress())
-    plt.close("all")
-    return result
 
 
 def test_phase_portraits_show_what_their_titles_say():

@@ -1,21 +1,12 @@
 """The scenarios about the best ε(t), at their smallest: their numbers agree with independent ones."""
 
-import importlib
 import json
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from scenario_runs import run_scenario as _run
 
 from homotopy import Dataset, LinearRegression, Problem, RequestError, SearchResult, simulate
-from homotopy.run import Progress
-
-
-def _run(name, **settings):
-    module = importlib.import_module(f"scenarios.{name}")
-    result = module.run(module.Settings(**settings), Progress())
-    plt.close("all")
-    return result
 
 
 def test_the_shootout_ranks_what_it_found():
@@ -73,12 +64,12 @@ def test_a_start_that_is_called_reachable_is_brought_onto_the_optimum():
 @pytest.mark.parametrize(
     ("name", "settings", "says"),
     [
-        ("schedule_shootout", {"problems": ("moon",)}, "problems must be among"),
-        ("schedule_shootout", {"families": ("step", "step")}, "each once"),
-        ("optimal_structure", {"dims": (0,)}, "dims must be at least 1"),
+        ("schedule_shootout", {"problems": ("moon",)}, "problems must be one of"),
+        ("schedule_shootout", {"families": ("step", "step")}, "each value once"),
+        ("optimal_structure", {"dims": (0,)}, "dims must be a whole number ≥ 1"),
         ("greedy_gap", {"deleted": "all"}, "deleted must be"),
-        ("greedy_gap", {"trained": 1.0}, "trained must lie"),
-        ("finite_time_unlearning", {"points": 1}, "points and tolerances"),
+        ("greedy_gap", {"trained": 1.0}, "trained must be a number ≥ 0 and < 1"),
+        ("finite_time_unlearning", {"points": 1}, "points must be a whole number ≥ 2"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(name, settings, says):

@@ -2,19 +2,11 @@
 
 import importlib
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from scenario_runs import run_scenario as _run
 
 from homotopy import RequestError
-from homotopy.run import Progress
-
-
-def _run(name, **settings):
-    module = importlib.import_module(f"scenarios.{name}")
-    result = module.run(module.Settings(**settings), Progress())
-    plt.close("all")
-    return result
 
 
 def test_descend_or_rewind_stays_within_its_bounds():
@@ -98,7 +90,7 @@ def test_mlp_unlearning_measures_everything_beside_retraining():
         ("soft_weights", {"shares": (0.0,)}, "shares"),
         ("soft_weights", {"rows": 10}, "rows"),
         ("certified_unlearning", {"budgets": (0.0,)}, "budgets"),
-        ("certified_unlearning", {"attack_forget": 500}, "attack_forget"),
+        ("certified_unlearning", {"attack_forget": 500}, "attack-forget"),
         ("mlp_unlearning", {"forget": 300}, "quarter"),
         ("mlp_unlearning", {"algorithms": ("magic",)}, "magic"),
         ("mlp_unlearning", {"points": 1700, "forget": 20}, "fit into"),
