@@ -45,7 +45,7 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
         "SearchResult", "SearchTable", "Certificate", "Arc", "BangBangFlow", "PointSchedules",
     ),
     "unlearning": (
-        "descend_to_delete", "rewind_to_delete", "optimal_schedule", "langevin", "certified_removal",
+        "descend_to_delete", "rewind_to_delete", "train", "Checkpoint", "optimal_schedule", "langevin", "certified_removal",
         "delete_in_sequence", "rewind", "coupled_descent", "mini_batches", "Unlearned", "Deletions", "Rewound",
         "CertifiedRemoval", "descent_to_delete_sigma", "rewind_to_delete_sensitivity", "coupled_sensitivity",
         "gaussian_sigma", "gaussian_delta", "analytic_gaussian_sigma", "renyi_to_epsilon", "epsilon_to_renyi",

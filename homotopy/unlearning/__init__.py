@@ -10,8 +10,10 @@ from ._baselines import (
     retrain as retrain,
 )
 from ._certified import CertifiedRemoval as CertifiedRemoval, certified_removal as certified_removal
+from ._checkpoint import Checkpoint as Checkpoint
 from ._constants import Constants as Constants, estimate_constants as estimate_constants
 from ._convex import solve_weighted as solve_weighted
+from ._descend import descend_to_delete as descend_to_delete
 from ._langevin import (
     langevin as langevin,
     langevin_renyi as langevin_renyi,
@@ -51,8 +53,8 @@ from ._privacy import (
 from ._result import Unlearned as Unlearned
 from ._rewind import (
     coupled_sensitivity as coupled_sensitivity,
-    descend_to_delete as descend_to_delete,
     rewind_to_delete as rewind_to_delete,
+    train as train,
 )
 from ._sequence import Deletions as Deletions, delete_in_sequence as delete_in_sequence
 from ._sgd import coupled_descent as coupled_descent, mini_batches as mini_batches

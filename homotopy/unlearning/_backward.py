@@ -18,11 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import Number, Whole, number, whole
+from .._checks import Number, Whole, number
 from .._errors import RequestError, WorkError
 from ..flow import Constant, simulate
 from ..flow._diffrax import integrate
 from ..problem import Problem
+from . import _checks
 from ._sgd import ScheduleWeights, deletion_mask, run
 
 _INNER = 500  # iterations of one proximal point
@@ -36,7 +37,8 @@ class Rewound:
     """The checkpoint θ_{T−K} found from θ_T.
 
     `amplification` is by how much an error of θ_T may have grown (`contracted` directions, from the curvature at both
-    ends), `round_trip` = ‖forwards again − θ_T‖, `error` the estimate of ‖θ − θ_{T−K}‖ from both, `reliable` whether it
+    ends), `round_trip` = ‖forwards again − θ_T‖, `error` the estimate of ‖θ − θ_{T−K}‖ from both (θ leads exactly to where
+    it leads; the true checkpoint to θ_T up to its rounding; what lies between grew by the amplification), `reliable` whether it
     is at most 1e-3 of the way back, `step_times_smoothness` ηL at θ_T (must stay below 1 for descent).
     The rounding error of θ_T is taken from its dtype, or from single precision if every entry is a float32 number.
     """
@@ -69,8 +71,8 @@ def rewind(problem: Problem, trained: Any, *, step: Number, steps: Whole, method
     Raises `RequestError` for descent with ηL ≥ 1 (a gradient step is then not injective: several checkpoints lead to
     θ_T), `WorkError` if the way back leaves every bound (a risk whose gradients grow explodes in finite time).
     """
-    theta1 = problem.check_theta(trained, "trained")
-    eta, back = number(step, "step", above=0.0), whole(steps, "steps", 0)
+    theta1 = _checks.problem(problem).check_theta(trained, "trained")
+    eta, back = number(step, "step", above=0.0), _checks.count(steps, "steps", 0)
     if method not in ("flow", "descent"):
         raise RequestError(f"method must be flow or descent, but is {method!r}")
     here = float(_largest(problem, theta1)) * eta
@@ -105,7 +107,7 @@ def rewind(problem: Problem, trained: Any, *, step: Number, steps: Whole, method
     round_trip = float(jnp.linalg.norm(again - theta1))
     size = 1.0 + float(jnp.linalg.norm(theta1))
     return Rewound(
-        theta, gain, round_trip, gain * max(noise * size, round_trip), float(jnp.linalg.norm(theta - theta1)), here,
+        theta, gain, round_trip, gain * (noise * size + round_trip), float(jnp.linalg.norm(theta - theta1)), here,
         count, "proximal points" if method == "descent" else "flow",
     )  # fmt: skip
 

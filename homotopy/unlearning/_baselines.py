@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._checks import Number, Whole, number, whole
+from .._checks import Number, Whole, number
 from .._errors import RequestError, WorkError
 from ..endpoints import influence, newton_estimate
 from ..flow import Constant
 from ..problem import Problem
+from . import _checks
 from ._result import Unlearned
 from ._sgd import PointWeights, as_radius, deletion_mask, mini_batches, run
 
@@ -56,7 +57,7 @@ def gradient_ascent(problem: Problem, trained: Any, *, step: Number, steps: Whol
 
     Costs |J|/n of a gradient a step. Nothing stops it: it is to be stopped early.
     """
-    share = len(problem.delete) / problem.n
+    share = len(_checks.problem(problem).delete) / problem.n
     weights = -deletion_mask(problem)
     return _descend("gradient ascent", problem, trained, weights, step, steps, cost=share, ridge=0.0, **options)
 
@@ -66,27 +67,31 @@ def gradient_difference(
 ) -> Unlearned:
     """θ ← θ − η(∇R⁻(θ) − a∇ℓ_J(θ)): descend on what stays and climb on what goes, ε ≡ −a with a = `ascent` ≥ 0."""
     climb = number(ascent, "ascent", least=0.0)
-    weights = 1.0 - (1.0 + climb) * deletion_mask(problem)
+    weights = 1.0 - (1.0 + climb) * deletion_mask(_checks.problem(problem))
     return _descend(f"gradient difference (ε = −{climb:g})", problem, trained, weights, step, steps, **options)
 
 
 def fine_tune(problem: Problem, trained: Any, *, step: Number, steps: Whole, **options: Any) -> Unlearned:
     """θ ← θ − η∇R⁻(θ) from the trained model: D2D without its theory."""
-    return _descend("fine-tuning", problem, trained, 1.0 - deletion_mask(problem), step, steps, **options)
+    return _descend(
+        "fine-tuning", problem, trained, 1.0 - deletion_mask(_checks.problem(problem)), step, steps, **options
+    )
 
 
 def retrain(
     problem: Problem, theta0: Any, *, step: Number, steps: Whole, trained: Any = None, **options: Any
 ) -> Unlearned:
     """ε ≡ 0 from θ₀: what unlearning imitates. `trained` is only kept beside it (θ₀ if not given)."""
-    weights = 1.0 - deletion_mask(problem)
+    weights = 1.0 - deletion_mask(_checks.problem(problem))
     return _descend("retraining", problem, theta0, weights, step, steps, beside=trained, **options)
 
 
 def _one_shot(name: str, problem: Problem, trained: Any, job: Callable[[], Array]) -> Unlearned:
-    before = problem.check_theta(trained, "trained")
+    before = _checks.problem(problem).check_theta(trained, "trained")
     began = time.perf_counter()
     theta = jax.block_until_ready(job())
+    if not bool(jnp.isfinite(theta).all()):
+        raise WorkError(f"the {name} left every bound: its matrix is singular or overflows; add a ridge or damping")
     seconds = time.perf_counter() - began
     share = len(problem.delete) / problem.n
     return Unlearned(name, theta, before, before, share, seconds, hessian_evaluations=1.0)
@@ -102,17 +107,17 @@ def _descend(
     *,
     batch_size: Whole | None = None,
     radius: Number | None = None,
-    key: Whole = 0,
+    key: Any = 0,
     cost: Number = 1.0,
     ridge: Number | None = None,
     beside: Any = None,
 ) -> Unlearned:
-    theta0 = problem.check_theta(start, "start")
-    eta, count = number(step, "step", above=0.0), whole(steps, "steps", 1)
+    theta0 = _checks.problem(problem).check_theta(start, "start")
+    eta, count = number(step, "step", above=0.0), _checks.count(steps, "steps", 1)
     limit = as_radius(radius, theta0)
     rows = None
     if batch_size is not None:
-        rows = mini_batches(key, problem.n, count, whole(batch_size, "batch_size", 1))
+        rows = mini_batches(key, problem.n, count, _checks.count(batch_size, "batch_size", 1))
         cost = batch_size / problem.n
     bare = problem if ridge is None else eqx.tree_at(lambda p: p.ridge, problem, jnp.asarray(ridge))
     began = time.perf_counter()

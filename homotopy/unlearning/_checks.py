@@ -2,13 +2,71 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 from .._checks import number, whole
 from .._errors import RequestError
+from ..problem import Dataset, Problem
+
+# Steps that a run can hold at once (they are one scan), and whole numbers that a float64 still tells apart.
+MOST_STEPS = 10**8
+_MOST = 2**53
+
+
+def count(value: Any, what: str, least: int, most: int = MOST_STEPS) -> int:
+    """`value` as a whole number between `least` and `most`."""
+    result = whole(value, what, least)
+    if result > most:
+        raise RequestError(f"{what} must be at most {most:,}, but is {result:.3g}" if result < 1e300 else
+                           f"{what} must be at most {most:,}")  # fmt: skip
+    return result
+
+
+def problem(value: Any) -> Problem:
+    """`value` if it is a problem."""
+    if not isinstance(value, Problem):
+        raise RequestError(f"problem must be a Problem, but is of type {type(value).__name__}")
+    return value
+
+
+def dataset(value: Any, what: str, features: int) -> Dataset:
+    """`value` if it is a data set of so many features."""
+    if not isinstance(value, Dataset):
+        raise RequestError(f"{what} must be a Dataset, but is of type {type(value).__name__}")
+    if value.features != features:
+        raise RequestError(f"{what} must have {features} features, but has {value.features}")
+    return value
+
+
+def random_key(value: Any, what: str = "key") -> Any:
+    """A JAX key, or the key of a seed: a whole number in [0, 2⁶³)."""
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        if value.shape == ():
+            return value
+        raise RequestError(f"{what} must be one key, but has shape {value.shape}")
+    if isinstance(value, jax.Array) and value.dtype == jnp.uint32 and value.shape == (2,):  # of jax.random.PRNGKey
+        return jax.random.wrap_key_data(value)
+    return jax.random.key(count(value, what, 0, 2**63 - 1))
+
+
+def indices(values: Any, what: str, ndim: int, n: int) -> np.ndarray:
+    """`values` as an integer array of `ndim` axes whose entries lie in 0…n − 1."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "iu" or array.ndim != ndim or array.size == 0:
+        raise RequestError(f"{what} must be whole numbers with {ndim} axes, but has shape {array.shape}, {array.dtype}")
+    if array.min() < 0 or array.max() >= n:
+        raise RequestError(f"{what} must lie in 0…{n - 1}, but reach from {array.min()} to {array.max()}")
+    return array
 
 
 def steps(train_steps: Any, rewind_steps: Any) -> tuple[int, int]:
     """T ≥ 1 and 0 ≤ K ≤ T."""
-    train, rewind = whole(train_steps, "train_steps", 1), whole(rewind_steps, "rewind_steps", 0)
+    train, rewind = count(train_steps, "train_steps", 1), whole(rewind_steps, "rewind_steps", 0)
     if rewind > train:
         raise RequestError(f"rewind_steps must lie in [0, train_steps] = [0, {train}], but is {rewind}")
     return train, rewind
@@ -16,10 +74,10 @@ def steps(train_steps: Any, rewind_steps: Any) -> tuple[int, int]:
 
 def deletions(n: Any, deleted: Any) -> tuple[int, int]:
     """n ≥ 2 points of which 1 ≤ m < n are deleted."""
-    count, gone = whole(n, "n", 2), whole(deleted, "deleted", 1)
-    if gone >= count:
-        raise RequestError(f"deleted must leave at least one of the {count} points, but is {gone}")
-    return count, gone
+    points, gone = count(n, "n", 2, _MOST), whole(deleted, "deleted", 1)
+    if gone >= points:
+        raise RequestError(f"deleted must leave at least one of the {points} points, but is {gone}")
+    return points, gone
 
 
 def constants(smoothness: Any, strong_convexity: Any) -> tuple[float, float]:
@@ -42,8 +100,10 @@ def descent_step(step: Any, smoothness: float) -> float:
 
 
 def budget(privacy_epsilon: Any, privacy_delta: Any) -> tuple[float, float]:
-    """ε > 0 and 0 < δ < 1."""
+    """0 < ε ≤ 10¹² and 0 < δ < 1."""
     epsilon = number(privacy_epsilon, "privacy_epsilon", above=0.0)
+    if epsilon > 1e12:
+        raise RequestError(f"privacy_epsilon must be at most 1e12 (nothing is hidden long before), but is {epsilon:g}")
     delta = number(privacy_delta, "privacy_delta", above=0.0)
     if delta >= 1:
         raise RequestError(f"privacy_delta must lie in (0, 1), but is {delta:g}")

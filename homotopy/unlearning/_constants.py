@@ -6,7 +6,7 @@ on the mean with step η. The ridge ρ counts as ρ/n in L and μ; it cancels fr
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import equinox as eqx
@@ -18,6 +18,9 @@ from jaxtyping import Array, Float
 from .._checks import Number, number
 from .._errors import RequestError
 from ..problem import LinearRegression, LogisticLoss, LogisticRegression, Problem, SquaredLoss
+from ..problem._arrays import as_floats
+from . import _checks
+from ._checkpoint import digest, fingerprint
 
 # The largest second derivative of the loss by the prediction: ½(ŷ−y)², log(1+e^ŷ), log Σe^ŷ.
 _BEND = {"SquaredLoss": 1.0, "LogisticLoss": 0.25, "CrossEntropyLoss": 0.5}
@@ -31,7 +34,8 @@ class Constants:
 
     `guaranteed` is true for bounds that hold for every θ of that ball; otherwise they are the largest values that were
     seen, `how` says where, and no guarantee follows from them. `per_point`: L and μ are those of every single point, and
-    so of every mini-batch.
+    so of every mini-batch. `seal` binds bounds to the problem (data, ridge, deleted set) that they are of: an algorithm
+    that is given those of another one, or numbers written by hand, runs with them and guarantees nothing.
     """
 
     lipschitz: float
@@ -41,6 +45,7 @@ class Constants:
     guaranteed: bool
     how: str
     per_point: bool = False
+    seal: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         convex = "not known" if self.strong_convexity is None else f"{self.strong_convexity:.4g}"
@@ -57,8 +62,11 @@ def estimate_constants(
     squared loss is then ∞). `per_point=True` bounds every mini-batch: L is the largest of single points, and only the
     ridge makes μ. A network: the largest values at `thetas` (k, dim), say the iterates of a run; labelled as no
     guarantee, μ unknown. `thetas` may be given for the other models too, and then G is measured along them: a bound for
-    those very runs, and no guarantee. Raises `RequestError` if a network comes without `thetas`.
+    those very runs, and no guarantee. Bounds are exact up to rounding, which is subtracted from μ. Raises `RequestError` if
+    a network comes without `thetas`, for losses whose curvature is not known, for a risk that is flat, and where the
+    squares of the features overflow.
     """
+    _checks.problem(problem)
     rows = None if thetas is None else _rows(problem, thetas)
     limit = math.inf if radius is None else number(radius, "radius", above=0.0)
     if not isinstance(problem.model, LinearRegression | LogisticRegression):
@@ -72,17 +80,34 @@ def estimate_constants(
         return Constants(float(seen[0]), float(seen[1]), None, limit, False, f"the largest at {len(rows)} values of θ")
     x, n, rho = np.asarray(problem.data.x), problem.n, float(problem.ridge)
     kind = type(problem.loss).__name__
-    norms = np.linalg.norm(x, axis=1)
-    if per_point:
-        smooth, convex = _BEND[kind] * float((norms**2).max()) + rho / n, rho / n
-    else:
-        smooth = (_BEND[kind] * float(np.linalg.eigvalsh(x.T @ x)[-1]) + rho) / n
-        convex = _strong_convexity(problem, x, norms, limit)
+    if kind not in _BEND:
+        raise RequestError(f"the curvature of {kind} is not known: pass thetas= and a network, or one of {list(_BEND)}")
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        norms = np.linalg.norm(x, axis=1)
+        if per_point:
+            smooth, convex = _BEND[kind] * float((norms**2).max()) + rho / n, rho / n
+        else:
+            smooth = (_BEND[kind] * float(np.linalg.svd(x, compute_uv=False)[0] ** 2) + rho) / n
+            convex = _strong_convexity(problem, x, norms, limit)
+        slope = _lipschitz(problem, norms, limit) if rows is None else float(_slopes(problem, rows))
+    if not 0 < smooth < math.inf:
+        raise RequestError(
+            "the smoothness of this risk is no positive number in float64: scale the columns of x to a usual size"
+        )
     how = "every mini-batch" if per_point else "the whole risk"
     if rows is not None:
-        slope = float(_slopes(problem, rows))
         return Constants(slope, smooth, convex, limit, False, f"{how}; G along the given θ", per_point)
-    return Constants(_lipschitz(problem, norms, limit), smooth, convex, limit, True, how, per_point)
+    return _sealed(problem, Constants(slope, smooth, convex, limit, True, how, per_point))
+
+
+def _sealed(problem: Problem, found: Constants) -> Constants:
+    numbers = [found.lipschitz, found.smoothness, found.strong_convexity, found.radius, found.per_point]
+    return replace(found, seal=digest(fingerprint(problem), numbers))
+
+
+def proven(problem: Problem, constants: Constants) -> bool:
+    """Whether `constants` are the bounds that were computed for this very problem."""
+    return constants.guaranteed and constants.seal == _sealed(problem, constants).seal
 
 
 def _lipschitz(problem: Problem, norms: np.ndarray, radius: float) -> float:
@@ -104,14 +129,18 @@ def _strong_convexity(problem: Problem, x: np.ndarray, norms: np.ndarray, radius
         bend = 0.25 / np.cosh(np.minimum(0.5 * norms * radius, 300.0)) ** 2  # σ′ at the largest logit of the ball
     else:
         return rho / problem.n
-    smallest = float(np.linalg.eigvalsh((x[kept].T * bend[kept]) @ x[kept])[0])
-    return (max(smallest, 0.0) + rho) / problem.n
+    weighted = x[kept] * np.sqrt(bend[kept])[:, None]
+    if weighted.shape[0] < weighted.shape[1]:
+        return rho / problem.n
+    values = np.linalg.svd(weighted, compute_uv=False)
+    rounding = max(weighted.shape) * np.finfo(float).eps * values[0]  # of a singular value: μ stays a bound
+    return float(max(values[-1] - rounding, 0.0) ** 2 + rho) / problem.n
 
 
 def _rows(problem: Problem, thetas: Any) -> Float[Array, "k dim"]:
-    rows = jnp.atleast_2d(jnp.asarray(thetas, dtype=float))
+    rows = jnp.atleast_2d(as_floats(thetas, "thetas"))
     if rows.ndim != 2 or rows.shape[1] != problem.dim or rows.shape[0] < 1:
-        raise RequestError(f"thetas must have shape (k, {problem.dim}), but has shape {jnp.shape(thetas)}")
+        raise RequestError(f"thetas must have shape (k, {problem.dim}), but has shape {rows.shape}")
     return rows
 
 

@@ -17,16 +17,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._checks import Number, Whole, number, whole
-from .._errors import RequestError, WorkError
+from .._checks import Number, Whole, number
+from .._errors import RequestError
 from ..flow import Step
 from ..problem import Problem
 from . import _checks
-from ._constants import Constants
+from ._constants import Constants, proven
 from ._privacy import Guarantee, drift, epsilon_to_renyi, log_growth, renyi_to_epsilon
+from ._publish import secret
 from ._result import Unlearned
-from ._rewind import _known, _request, _step, _unmet
-from ._sgd import ScheduleWeights, deletion_mask, run
+from ._run import Run, finite, prepare
+from ._sgd import PointWeights, deletion_mask, run as descend
 
 
 def langevin_renyi(
@@ -55,7 +56,7 @@ def langevin_renyi(
     slope = number(lipschitz, "lipschitz", above=0.0)
     smooth, convex = _checks.constants(smoothness, 0.0 if strong_convexity is None else strong_convexity)
     eta = _checks.descent_step(step, smooth)
-    train, unlearn = whole(train_steps, "train_steps", 1), whole(unlearn_steps, "unlearn_steps", 0)
+    train, unlearn = _checks.count(train_steps, "train_steps", 1), _checks.count(unlearn_steps, "unlearn_steps", 0)
     kick = number(noise, "noise", above=0.0)
     log_rate = log_growth(eta, smooth, None if strong_convexity is None else convex, flow)
     window = unlearn if log_rate > 0 else train + unlearn
@@ -70,8 +71,9 @@ def langevin_renyi(
         left = 1.0 if unlearn == 0 else math.exp(unlearn * log_rate)
         shift = deleted * slope / n * drift(eta, log_rate, train, flow) * left
         spread = drift(1.0, 2 * log_rate, window, flow)
-    with np.errstate(over="ignore"):
-        return float(np.float64(shift) ** 2 / (2 * kick**2 * spread))
+    with np.errstate(all="ignore"):
+        value = float((np.float64(shift) / kick) ** 2 / (2 * spread))
+    return math.inf if math.isnan(value) else value
 
 
 def langevin_temperature(
@@ -83,15 +85,29 @@ def langevin_temperature(
     unlearn_steps: Whole,
     privacy_epsilon: Number,
     privacy_delta: Number,
+    publications: Whole = 1,
 ) -> float:
-    """The smallest temperature τ with which `langevin` meets the budget: ρ ∝ 1/τ. `step` is on the sum R."""
+    """The smallest temperature τ with which `langevin` meets the budget: ρ ∝ `publications`/τ. `step` is on the sum R.
+
+    Raises `RequestError` for constants that are not the bounds of this very problem: no temperature is proven by others.
+    """
+    if not isinstance(constants, Constants) or not proven(_checks.problem(problem), constants):
+        raise RequestError(
+            "constants must be the bounds of this very problem: use estimate_constants(problem, radius=…)"
+        )
     rho = epsilon_to_renyi(privacy_epsilon, privacy_delta)
-    gone = len(np.asarray(problem.delete))
+    eta, times = number(step, "step", above=0.0), _checks.count(publications, "publications", 1)
+    if not math.isfinite(constants.lipschitz):
+        raise RequestError("the squared loss has no Lipschitz constant on the whole space: pass radius")
     unit = langevin_renyi(
-        problem.n, gone, constants.lipschitz, constants.smoothness, problem.n * step, train_steps, unlearn_steps,
-        math.sqrt(2 * step), constants.strong_convexity,
+        problem.n, len(np.asarray(problem.delete)), constants.lipschitz, constants.smoothness, problem.n * eta,
+        train_steps, unlearn_steps, math.sqrt(2 * eta), constants.strong_convexity,
     )  # fmt: skip
-    return unit / rho
+    if not (rho and math.isfinite(times * unit / rho)):
+        raise RequestError(
+            "no temperature meets this budget: the Rényi bound is not finite; take a larger ε or smaller step"
+        )
+    return times * unit / rho
 
 
 def langevin(
@@ -104,61 +120,54 @@ def langevin(
     temperature: Number,
     method: str = "descent",
     radius: Number | None = None,
-    key: Whole = 0,
+    key: Any = 0,
     privacy_delta: Number = 1e-5,
     constants: Constants | None = None,
+    publications: Whole = 1,
 ) -> Unlearned:
     """Train T noisy steps on everything, then I without J; the model is published as it is.
 
     `method="sde"` integrates the SDE by Diffrax (ShARK, strong order 1.5 for additive noise, steps η), "descent" the
-    projected noisy descent. The guarantee at `privacy_delta` is `renyi_to_epsilon(langevin_renyi(…))` where G, L and μ
-    are bounds; a step of the SDE solver is no exact SDE, and the guarantee says so. Raises as `descend_to_delete`.
+    projected noisy descent. Raises as `descend_to_delete`.
+
+    Theorem (`langevin_renyi`, `renyi_to_epsilon`): the last iterate is (ε, δ)-indistinguishable from that of the same run
+    without J, ε = ρk + 2√(ρk ln(1/δ)) for k = `publications` runs with independent noise. Hypotheses, checked: G, L, μ are
+    the bounds of this very problem (seal), G is finite, η ≤ 2/L, ρ is finite; the noisy descent and not a solver's steps.
+    Counted: how many different models of the run `publish` gives away, whatever their keys. Not checked: `key` is secret,
+    and nothing but the last iterate is seen (`trained` shares its noise with it).
     """
     if method not in ("descent", "sde"):
         raise RequestError(f"method must be descent or sde, but is {method!r}")
-    like = "descent" if method == "descent" else "flow"
-    theta0, _, limit = _request(problem, theta0, like, None, radius, None, None)
-    train = whole(train_steps, "train_steps", 1)
-    unlearn = whole(unlearn_steps, "unlearn_steps", 1)
+    if method == "sde" and radius is not None:
+        raise RequestError("radius projects descent; the SDE would ignore it")
+    train = _checks.count(train_steps, "train_steps", 1)
+    unlearn = _checks.count(unlearn_steps, "unlearn_steps", 1)
     tau = number(temperature, "temperature", above=0.0)
-    _checks.budget(1.0, privacy_delta)
-    known = _known(problem, constants, radius, None)
-    eta = _step(problem, step, known)
-    first, second = jax.random.split(jax.random.key(key))
-    mask, size = deletion_mask(problem), jnp.asarray(eta)
-    seconds = 0.0
-    if method == "sde":
-        trained = _sde(problem, theta0, size, jnp.asarray(tau), first, 1.0, train)
-        jax.block_until_ready(trained)
-        began = time.perf_counter()
-        theta = _sde(problem, trained, size, jnp.asarray(tau), second, 0.0, unlearn)
-    else:
-        weights = ScheduleWeights(mask, jnp.repeat(jnp.array([1.0, 0.0]), jnp.array([train, unlearn])))
-        kick = jnp.sqrt(2 * tau * size)
-        keys = jax.random.split(first, train), jax.random.split(second, unlearn)
-        ks = jnp.arange(train), train + jnp.arange(unlearn)
-        trained, _ = run(problem, theta0, weights, size, ks[0], None, limit, kick, keys[0], False)
-        jax.block_until_ready(trained)
-        began = time.perf_counter()
-        theta, _ = run(problem, trained, weights, size, ks[1], None, limit, kick, keys[1], False)
-    if not bool(jnp.isfinite(theta).all()):
-        raise WorkError(f"the run diverged: step = {eta:g} is too large; it must be below 2/λ_max(∇²R)")
+    _, delta = _checks.budget(1.0, privacy_delta)
+    times = _checks.count(publications, "publications", 1)
+    chosen = prepare(
+        problem, theta0, step=step, method="descent", batch_size=None, radius=radius, key=key, constants=constants
+    )
+    run = chosen.name_of("langevin", method, tau, train, unlearn)
+    first, second = jax.random.split(secret(chosen.key, run))
+    trained = _noisy(chosen, method, tau, first, 1.0, train, chosen.theta0)
+    began = time.perf_counter()
+    theta = _noisy(chosen, method, tau, second, 0.0, unlearn, trained)
+    finite(theta, chosen.step)
     seconds = time.perf_counter() - began
-    missing = list(_unmet(known, "Langevin"))
+    missing = list(chosen.unmet("Langevin"))
     if method == "sde":
         missing.append("a solver's steps are not the exact SDE; method='descent' has a proven bound")
-    rho = math.inf
-    if known is not None and math.isfinite(known.lipschitz):
-        rho = langevin_renyi(
-            problem.n, len(np.asarray(problem.delete)), known.lipschitz, known.smoothness, problem.n * eta, train,
-            unlearn, math.sqrt(2 * tau * eta), known.strong_convexity, flow=method == "sde",
+    rho, known = math.inf, chosen.known
+    if known is not None and math.isfinite(known.lipschitz) and chosen.step * problem.n * known.smoothness <= 2 + 2e-12:
+        rho = times * langevin_renyi(
+            problem.n, len(np.asarray(problem.delete)), known.lipschitz, known.smoothness, problem.n * chosen.step, train,
+            unlearn, math.sqrt(2 * tau * chosen.step), known.strong_convexity, flow=method == "sde",
         )  # fmt: skip
-    if not math.isfinite(rho):
+    epsilon = renyi_to_epsilon(rho, delta) if math.isfinite(rho) else math.inf
+    if not math.isfinite(epsilon):
         missing.append("the Rényi bound is not finite")
-    epsilon = math.inf if not math.isfinite(rho) else renyi_to_epsilon(rho, privacy_delta)
-    guarantee = Guarantee(
-        epsilon, privacy_delta, 0.0, 0.0, f"Langevin, D_α ≤ {rho:.3g}·α, noise made on the way", tuple(missing)
-    )
+    theorem = f"Langevin, D_α ≤ {rho:.3g}·α, noise made on the way"
     return Unlearned(
         algorithm=f"Langevin unlearning ({'SDE' if method == 'sde' else 'noisy descent'}, τ = {tau:g})",
         theta=theta,
@@ -166,18 +175,31 @@ def langevin(
         start=trained,
         gradient_evaluations=float(unlearn) * (2 if method == "sde" else 1),
         seconds=seconds,
-        schedule=Step(eta * train),
-        unlearn_from=eta * train,
-        t1=eta * (train + unlearn),
-        guarantee=guarantee,
+        schedule=Step(chosen.step * train),
+        unlearn_from=chosen.step * train,
+        t1=chosen.step * (train + unlearn),
+        guarantee=Guarantee(epsilon, delta, 0.0, 0.0, theorem, tuple(missing), times),
+        run=run,
     )
+
+
+def _noisy(chosen: Run, method: str, tau: float, key: Any, epsilon: float, steps: int, start: Any) -> Array:
+    """So many noisy steps with weight ε on the deleted points."""
+    size = jnp.asarray(chosen.step)
+    if method == "sde":
+        return jax.block_until_ready(_sde(chosen.problem, start, size, jnp.asarray(tau), key, epsilon, steps))
+    weights = PointWeights(1.0 + (epsilon - 1.0) * deletion_mask(chosen.problem))
+    limit = None if chosen.radius is None else jnp.asarray(chosen.radius)
+    kick = jnp.asarray(math.sqrt(2 * tau) * math.sqrt(chosen.step))
+    keys, ks = jax.random.split(key, steps), jnp.arange(steps)
+    return jax.block_until_ready(descend(chosen.problem, start, weights, size, ks, None, limit, kick, keys, False)[0])
 
 
 @eqx.filter_jit
 def _sde(
     problem: Problem, theta0: Array, step: Array, temperature: Array, key: Array, epsilon: Any, steps: int
 ) -> Array:
-    """θ(ηK) of dθ = −∇R_ε dt + √(2τ) dW from θ₀."""
+    """θ(ηK) of dθ = −∇R_ε dt + √(2τ) dW from θ₀; NaN where the solver fails."""
     span = step * steps
     motion = diffrax.VirtualBrownianTree(
         0.0, span, tol=0.5 * step, shape=theta0.shape, key=key, levy_area=diffrax.SpaceTimeLevyArea
@@ -198,4 +220,4 @@ def _sde(
         max_steps=steps + 8,
         throw=False,
     )
-    return solution.ys[0]
+    return jnp.where(solution.result == diffrax.RESULTS.successful, solution.ys[0], jnp.nan)

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import Number, Whole, number, whole
-from .._errors import RequestError
+from .._checks import Number, Whole, number
+from .._errors import RequestError, WorkError
 from ..problem import Dataset, Problem
+from ..problem._arrays import as_floats
+from . import _checks
 from ._metrics import score
 
 
@@ -60,27 +62,32 @@ def measure(problem: Problem, theta: Any, retrained: Any, test: Dataset) -> Meas
 
 def tug_of_war(accuracies: Any, retrained: Any) -> float:
     """Π (1 − |accuracy − that of retraining|) over forget, retain and test sets (Zhao et al. 2024, arXiv 2406.01257)."""
-    mine, theirs = np.asarray(accuracies, dtype=float), np.asarray(retrained, dtype=float)
+    mine, theirs = np.asarray(as_floats(accuracies, "accuracies")), np.asarray(as_floats(retrained, "retrained"))
     if mine.shape != theirs.shape or mine.ndim != 1:
         raise RequestError(
             f"accuracies and retrained must have the same length, but have {mine.shape} and {theirs.shape}"
         )
+    if not ((mine >= 0) & (mine <= 1) & (theirs >= 0) & (theirs <= 1)).all():
+        raise RequestError("accuracies must lie in [0, 1]")
     return float(np.prod(1.0 - np.abs(mine - theirs)))
 
 
 def relearn_time(problem: Problem, theta: Any, *, step: Number, level: Number, most: Whole = 1000) -> int:
     """How many steps of descent on everything bring the mean forget loss down to `level`; `most` if none of them does.
 
-    Fewer than for the retrained model means that something was remembered.
+    Fewer than for the retrained model means that something was remembered. Raises `WorkError` if the descent diverges.
     """
-    here = problem.check_theta(theta, "theta")
+    here = _checks.problem(problem).check_theta(theta, "theta")
     eta, goal = number(step, "step", above=0.0), number(level, "level")
-    limit = whole(most, "most", 1)
-    return int(_relearn(problem, here, jnp.asarray(eta), jnp.asarray(goal), jnp.asarray(limit)))
+    limit = _checks.count(most, "most", 1)
+    count, loss = _relearn(problem, here, jnp.asarray(eta), jnp.asarray(goal), jnp.asarray(limit))
+    if not bool(jnp.isfinite(loss)):
+        raise WorkError(f"relearning diverged: step = {eta:g} is too large; it must be below 2/λ_max(∇²R)")
+    return int(count)
 
 
 @eqx.filter_jit
-def _relearn(problem: Problem, theta: Array, step: Array, level: Array, most: Array) -> Array:
+def _relearn(problem: Problem, theta: Array, step: Array, level: Array, most: Array) -> tuple[Array, Array]:
     def unfinished(state):
         theta, count = state
         return (problem.deleted_loss(theta) / problem.delete.shape[0] > level) & (count < most)
@@ -89,7 +96,8 @@ def _relearn(problem: Problem, theta: Array, step: Array, level: Array, most: Ar
         theta, count = state
         return theta - step * problem.gradient(theta, 1.0), count + 1
 
-    return jax.lax.while_loop(unfinished, advance, (theta, jnp.asarray(0)))[1]
+    last, count = jax.lax.while_loop(unfinished, advance, (theta, jnp.asarray(0)))
+    return count, problem.deleted_loss(last)
 
 
 @eqx.filter_jit

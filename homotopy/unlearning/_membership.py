@@ -6,6 +6,7 @@ succeeds on a model that over-fitted and did not unlearn (`detects`). Where ther
 tends to land a little below ½: what one fold has more of, the others have less of.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import Whole, whole
-from .._errors import RequestError
+from .._checks import Whole
+from .._errors import RequestError, WorkError
 from .._extras import need
 from ..problem import Dataset, Problem
+from ..problem._arrays import as_floats
+from . import _checks
 
 
 @dataclass(frozen=True)
@@ -72,16 +75,23 @@ def membership_inference(
 ) -> MembershipInference:
     """Attack: tell the rows of `members` from those of `others` (`attack_features` of both, or of several models stacked).
 
-    Needs scikit-learn (extra `data`). Raises `RequestError` for fewer points on a side than `folds`.
+    Needs scikit-learn (extra `data`). Raises `RequestError` for fewer points on a side than `folds` and for features that
+    are not finite (or above 1e150), `WorkError` if the attack's own regression does not converge.
     """
     need("data", "membership_inference")
-    whole(folds, "folds", 2)
-    whole(repeats, "repeats", 1)
-    inside, outside = np.asarray(members, dtype=float), np.asarray(others, dtype=float)
+    for value, what, least in ((folds, "folds", 2), (repeats, "repeats", 1), (resamples, "resamples", 1)):
+        _checks.count(value, what, least)
+    _checks.count(seed, "seed", 0, 2**32 - 1 - repeats)
+    inside, outside = _rows(members, "members"), _rows(others, "others")
+    if inside.shape[1] != outside.shape[1]:
+        raise RequestError(
+            f"members and others must have the same columns, but have {inside.shape} and {outside.shape}"
+        )
     if min(len(inside), len(outside)) < folds:
         raise RequestError(
             f"the attack needs at least folds = {folds} points on either side, but has {len(inside)} and {len(outside)}"
         )
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
@@ -93,7 +103,12 @@ def membership_inference(
     scores = np.zeros((repeats, len(x)))
     for repeat in range(repeats):
         split = StratifiedKFold(folds, shuffle=True, random_state=seed + repeat)
-        scores[repeat] = cross_val_predict(model, x, truth, cv=split, method="decision_function")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ConvergenceWarning)
+            try:
+                scores[repeat] = cross_val_predict(model, x, truth, cv=split, method="decision_function")
+            except ConvergenceWarning:
+                raise WorkError("the attack's logistic regression did not converge: nothing can be said") from None
     positive, negative = scores[:, truth == 1], scores[:, truth == 0]
     rng = np.random.default_rng(seed)
     draws = [
@@ -103,6 +118,15 @@ def membership_inference(
     ]  # fmt: skip
     low, high = np.quantile(draws, [0.025, 0.975])
     return MembershipInference(_mean_auroc(positive, negative), float(low), float(high), len(inside), len(outside))
+
+
+def _rows(values: Any, what: str) -> np.ndarray:
+    rows = np.asarray(as_floats(values, what))
+    if rows.ndim != 2 or rows.size == 0 or np.abs(rows).max() > 1e150:
+        raise RequestError(
+            f"{what} must have shape (points, features) and entries below 1e150, but has shape {rows.shape}"
+        )
+    return rows
 
 
 def _mean_auroc(positive: np.ndarray, negative: np.ndarray) -> float:

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from .._checks import number
 from .._errors import RequestError
 from ..problem import Dataset, LogisticLoss, Problem
+from ..problem._arrays import as_floats
 
 
 class AbstractMetric(eqx.Module):
@@ -49,7 +50,9 @@ class DemographicParity(AbstractMetric):
     group: Float[Array, " m"]
 
     def __init__(self, x: Any, group: Any):
-        self.x = jnp.asarray(x, dtype=float)
+        self.x = as_floats(x, "x")
+        if self.x.ndim != 2:
+            raise RequestError(f"x must have shape (points, features), but has shape {self.x.shape}")
         self.group = _group(group, self.x.shape[0])
 
     def soft(self, problem, theta):
@@ -65,10 +68,15 @@ class EqualOpportunity(AbstractMetric):
     parity: DemographicParity
 
     def __init__(self, x: Any, y: Any, group: Any):
-        positive = np.asarray(y) == 1
+        rows, labels, members = (np.asarray(as_floats(v, w)) for v, w in ((x, "x"), (y, "y"), (group, "group")))
+        if labels.ndim != 1 or rows.shape[:1] != labels.shape or members.shape != labels.shape:
+            raise RequestError(
+                f"x, y and group must have one row per point, but have shapes {rows.shape}, {labels.shape}, {members.shape}"
+            )
+        positive = labels == 1
         if not positive.any():
             raise RequestError("equal opportunity compares positive points, but y holds no 1")
-        self.parity = DemographicParity(np.asarray(x)[positive], np.asarray(group)[positive])
+        self.parity = DemographicParity(rows[positive], members[positive])
 
     def soft(self, problem, theta):
         return self.parity.soft(problem, theta)
@@ -91,7 +99,11 @@ class AdversarialLoss(AbstractMetric):
     def __init__(self, data: Dataset, radius: float, coordinates: Any = None):
         self.data = data
         self.radius = jnp.asarray(number(radius, "radius", above=0.0))
-        self.coordinates = jnp.ones(data.features) if coordinates is None else jnp.asarray(coordinates, dtype=float)
+        self.coordinates = jnp.ones(data.features) if coordinates is None else as_floats(coordinates, "coordinates")
+        if self.coordinates.shape != (data.features,):
+            raise RequestError(
+                f"coordinates must have shape ({data.features},), but has shape {self.coordinates.shape}"
+            )
 
     def _attacked(self, problem, theta):
         def loss(x, y):
@@ -128,7 +140,10 @@ def score(
 
 def base_rate(y: Any) -> float:
     """The accuracy of the best constant prediction: what a classifier must exceed to have learnt anything."""
-    return float(np.unique(np.asarray(y), return_counts=True)[1].max() / np.size(y))
+    labels = np.asarray(as_floats(y, "y"))
+    if labels.size == 0:
+        raise RequestError("y must hold at least one label, but is empty")
+    return float(np.unique(labels, return_counts=True)[1].max() / labels.size)
 
 
 def _logits(problem: Problem, theta: Float[Array | np.ndarray, " dim"], x: Array) -> Array:
@@ -142,7 +157,7 @@ def _excess(values: Array, group: Array) -> Array:
 
 
 def _group(group: Any, m: int) -> Array:
-    values = np.asarray(group, dtype=float)
+    values = np.asarray(as_floats(group, "group"))
     if values.shape != (m,) or not set(np.unique(values)) == {0.0, 1.0}:
         raise RequestError(f"group must hold 0 and 1 (both) for each of the {m} points, but has shape {values.shape}")
     return jnp.asarray(values)

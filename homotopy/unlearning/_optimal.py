@@ -8,11 +8,12 @@ a yardstick of what a schedule can gain, not an algorithm for whoever does not k
 import time
 from typing import Any
 
-from .._checks import Number, Whole, number, whole
+from .._checks import Number, Whole, number
 from .._errors import RequestError
 from ..flow import Constant, simulate
 from ..problem import Problem
 from ..scheduler import search
+from . import _checks
 from ._result import Unlearned
 
 
@@ -35,7 +36,7 @@ def optimal_schedule(
     times nearer in distance than ε = 0 it ends are among the `notes`. Raises as `search` does, and for other goals than the
     distance and for prices, of which these notes would be false.
     """
-    train, spend = whole(train_steps, "train_steps", 1), whole(unlearn_steps, "unlearn_steps", 1)
+    train, spend = _checks.count(train_steps, "train_steps", 1), _checks.count(unlearn_steps, "unlearn_steps", 1)
     eta = number(step, "step", above=0.0)
     if start not in ("trained", "checkpoint"):
         raise RequestError(f"start must be 'trained' or 'checkpoint', but is {start!r}")
@@ -44,13 +45,12 @@ def optimal_schedule(
             f"unlearn_steps must lie in [1, train_steps] = [1, {train}] from a checkpoint, but is {spend}"
         )
     for name, only in (("goal", "parameters"), ("switch_price", 0.0), ("weight_price", 0.0)):
-        if options.get(name, only) != only:
-            raise RequestError(
-                f"{name} must be {only!r} here, where distance is what counts; search() takes {options[name]!r}"
-            )
+        given = options.get(name, only)
+        if not isinstance(given, str | int | float) or given != only:
+            raise RequestError(f"{name} must be {only!r} here, where distance is what counts; search() has others")
     s = eta * (train if start == "trained" else train - spend)
     t1 = s + eta * spend
-    theta0 = problem.check_theta(theta0)
+    theta0 = _checks.problem(problem).check_theta(theta0)
     began = time.perf_counter()
     found = search(problem, theta0, s=s, t1=t1, family=family, target=target, **options)
     seconds = time.perf_counter() - began

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import log_ndtr, logsumexp
+from scipy.special import erf, erfcx, log_ndtr, logsumexp
 
-from .._checks import Number, Whole, number, whole
+from .._checks import Number, Whole, number
 from .._errors import RequestError
 from . import _checks
 
@@ -40,8 +40,8 @@ def descent_to_delete_sigma(
     """
     number(strong_convexity, "strong_convexity", above=0.0)
     smooth, convex = _checks.constants(smoothness, strong_convexity)
-    count = whole(steps, "steps", 1)
-    rate = (smooth - convex) / (smooth + convex)
+    count = _checks.count(steps, "steps", 1)
+    rate = (smooth / 2 - convex / 2) / (smooth / 2 + convex / 2)  # halves: a sum that overflows is no rate
     return contraction_sigma(n, 1, lipschitz, convex, rate**count, privacy_epsilon, privacy_delta)
 
 
@@ -56,18 +56,26 @@ def contraction_sigma(
 ) -> float:
     """The same σ for any map that brings θ nearer to the optimum by `contraction` < 1, and m `deleted` at a time.
 
-    The optimum moves by at most 2mG/(μn), so that e ← contraction·(e + 2mG/(μn)) bounds the distance of the secret
-    model from it for ever.
+    The optimum moves by at most 2mG/(μn), so that e ← contraction·(e + 2mG/(μn)) bounds the distance of the secret model
+    from it for ever, by its fixed point `reach`; the retrained model is as near, so that Δ = 2·reach, and σ = √2 Δ / √ρ
+    with ρ = `epsilon_to_renyi`: twice what Rényi's bound of Gaussians (Δ²/2σ² ≤ ρ) asks of Δ, as the paper has it.
     """
     n, deleted = _checks.deletions(n, deleted)
     slope = number(lipschitz, "lipschitz", above=0.0)
     convex = number(strong_convexity, "strong_convexity", above=0.0)
     left = number(contraction, "contraction", least=0.0)
     epsilon, delta = _checks.budget(privacy_epsilon, privacy_delta)
-    if left >= 1:
-        raise RequestError(f"contraction must be below 1 (take more steps, or a larger ridge), but is {left:g}")
-    spread = math.sqrt(math.log(1 / delta) + epsilon) - math.sqrt(math.log(1 / delta))
-    return 4 * math.sqrt(2) * deleted * slope * left / (convex * n * (1 - left) * spread)
+    reach = contraction_reach(n, deleted, slope, convex, left)
+    spread = math.sqrt(epsilon_to_renyi(epsilon, delta))
+    return _finite(2 * math.sqrt(2) * reach / spread if spread else math.inf, "the noise")
+
+
+def contraction_reach(n: int, deleted: int, lipschitz: float, strong_convexity: float, contraction: float) -> float:
+    """e* = 2mGγ/(μn(1 − γ)), the fixed point of e ← γ(e + 2mG/(μn)): how far the secret model may be from its optimum."""
+    if contraction >= 1:
+        raise RequestError(f"contraction must be below 1 (take more steps, or a larger ridge), but is {contraction:g}")
+    jump = 2 * deleted * lipschitz / n / strong_convexity
+    return _finite(jump * contraction / (1 - contraction), "the distance from the optimum") if contraction else 0.0
 
 
 def rewind_to_delete_sensitivity(
@@ -99,7 +107,8 @@ def rewind_to_delete_sensitivity(
     eta = _checks.descent_step(step, smooth)
     train, rewind = _checks.steps(train_steps, rewind_steps)
     log_rate = log_growth(eta, smooth, None if strong_convexity is None else convex, flow)
-    return 2 * deleted * slope / n * drift(eta, log_rate, train - rewind, flow) * _power(log_rate, rewind)
+    value = 2 * deleted * slope / n * drift(eta, log_rate, train - rewind, flow) * _power(log_rate, rewind)
+    return math.inf if math.isnan(value) else value
 
 
 def log_growth(step: Number, smoothness: Number, strong_convexity: Number | None, flow: bool = False) -> float:
@@ -145,7 +154,7 @@ def gaussian_sigma(sensitivity: Number, privacy_epsilon: Number, privacy_delta: 
         raise RequestError(
             f"privacy_epsilon must be below 1 for the classical mechanism, but is {epsilon:g}; use analytic_gaussian_sigma"
         )
-    return delta_two * math.sqrt(2 * math.log(1.25 / delta)) / epsilon
+    return _finite(delta_two * math.sqrt(2 * (math.log(1.25) - math.log(delta))) / epsilon, "the noise")
 
 
 def gaussian_delta(sensitivity: Number, sigma: Number, privacy_epsilon: Number) -> float:
@@ -153,7 +162,8 @@ def gaussian_delta(sensitivity: Number, sigma: Number, privacy_epsilon: Number) 
     delta_two = number(sensitivity, "sensitivity", least=0.0)
     spread = number(sigma, "sigma", above=0.0)
     epsilon = number(privacy_epsilon, "privacy_epsilon", least=0.0)
-    return math.exp(_log_delta(delta_two / spread, epsilon)) if delta_two else 0.0
+    ratio = delta_two / spread
+    return math.exp(_log_delta(ratio, epsilon)) if ratio else 0.0
 
 
 def analytic_gaussian_sigma(sensitivity: Number, privacy_epsilon: Number, privacy_delta: Number) -> float:
@@ -162,18 +172,39 @@ def analytic_gaussian_sigma(sensitivity: Number, privacy_epsilon: Number, privac
     epsilon, delta = _checks.budget(privacy_epsilon, privacy_delta)
 
     def excess(log_ratio: float) -> float:  # δ grows with Δ/σ
-        return _log_delta(math.exp(log_ratio), epsilon) - math.log(delta)
+        return max(_log_delta(math.exp(log_ratio), epsilon) - math.log(delta), -1e300)
 
-    log_ratio = brentq(excess, -60.0, 20.0, xtol=1e-13, rtol=1e-13)
-    return delta_two * math.exp(-log_ratio)
+    # δ(ε) ≥ ½ once Δ/σ ≥ √(2ε) + 1, and falls below every δ > 0 of float64 as Δ/σ → ε/40 or 0.
+    high = max(math.log(math.sqrt(2) * math.sqrt(epsilon) + 40.0), math.log(40.0))
+    while excess(high) < 0 and high < 700:
+        high += 1.0
+    low = min(high, math.log(delta), math.log(epsilon)) - 45.0
+    if excess(low) > 0 or excess(high) < 0:
+        raise RequestError(f"no noise is found for privacy_epsilon = {epsilon:g}, privacy_delta = {delta:g}")
+    log_ratio = brentq(excess, low, high, xtol=1e-13, rtol=1e-13, maxiter=500)
+    ratio = math.exp(log_ratio)
+    return _finite(delta_two / ratio if ratio else math.inf if delta_two else 0.0, "the noise")
 
 
 def _log_delta(ratio: float, epsilon: float) -> float:
     """ln δ(ε) for Δ/σ = `ratio`, without cancellation of overflowing terms."""
-    first, second = log_ndtr(ratio / 2 - epsilon / ratio), epsilon + log_ndtr(-ratio / 2 - epsilon / ratio)
+    if epsilon == 0:
+        return float(np.log(erf(ratio / math.sqrt(8))))
+    far = epsilon / ratio if epsilon < ratio * 1e150 else 1e150
+    first = log_ndtr(ratio / 2 - far)
+    # ε + ln Φ(−Δ/2σ − εσ/Δ), the squares multiplied out
+    with np.errstate(over="ignore", divide="ignore"):
+        second = np.log(0.5 * erfcx((ratio / 2 + far) / math.sqrt(2))) - 0.5 * np.float64(ratio / 2 - far) ** 2
     if second >= first:
         return -math.inf
     return float(logsumexp([first, second], b=[1.0, -1.0]))
+
+
+def _finite(value: float, what: str) -> float:
+    """`value`, or `RequestError` where it is no number of float64."""
+    if not math.isfinite(value):
+        raise RequestError(f"{what} overflows with these constants and this budget: nothing can be hidden so")
+    return float(value)
 
 
 def renyi_to_epsilon(rho: Number, privacy_delta: Number) -> float:
@@ -183,22 +214,29 @@ def renyi_to_epsilon(rho: Number, privacy_delta: Number) -> float:
     """
     rho = number(rho, "rho", least=0.0)
     _, delta = _checks.budget(1.0, privacy_delta)
-    return rho + 2 * math.sqrt(rho * math.log(1 / delta))
+    return rho + 2 * math.sqrt(rho) * math.sqrt(-math.log(delta))
 
 
 def epsilon_to_renyi(privacy_epsilon: Number, privacy_delta: Number) -> float:
     """The largest ρ with `renyi_to_epsilon(ρ, δ)` ≤ ε: (√(ln(1/δ) + ε) − √ln(1/δ))²."""
     epsilon, delta = _checks.budget(privacy_epsilon, privacy_delta)
-    return (math.sqrt(math.log(1 / delta) + epsilon) - math.sqrt(math.log(1 / delta))) ** 2
+    bits = -math.log(delta)
+    return (
+        epsilon / (math.sqrt(bits + epsilon) + math.sqrt(bits))
+    ) ** 2  # the difference of roots, without cancellation
 
 
 @dataclass(frozen=True)
 class Guarantee:
     """An (ε, δ)-unlearning guarantee, or why there is none.
 
-    `sigma` is the standard deviation of the noise that the published model needs (0 if the algorithm makes its own),
-    `sensitivity` the distance that it hides, `unmet` the assumptions that do not hold: with any of them `holds` is
-    false and the numbers are not printed as a guarantee.
+    `sigma` is the standard deviation of the noise that a published model needs (0 if the algorithm makes its own),
+    `sensitivity` Δ the distance that it hides, that of the unlearned model from the retrained one before any noise (0 if
+    the noise is made on the way), `publications` how many different models of this run the budget pays for, `unmet` the
+    hypotheses of the theorem that do not hold: with any of them `holds` is false and the numbers are not printed as a
+    guarantee. What no code can check: keys are secret, n, m, the step and the constants
+    may be known, numbers are real ones, not rounded to 64 bits, and no other model of the same data goes out (another
+    deleted set, other settings, another process): each tells as much again, so `publications` must count them all.
     """
 
     privacy_epsilon: float
@@ -207,6 +245,7 @@ class Guarantee:
     sensitivity: float
     theorem: str
     unmet: tuple[str, ...] = ()
+    publications: int = 1
 
     @property
     def holds(self) -> bool:
@@ -218,5 +257,6 @@ class Guarantee:
             return f"no guarantee ({self.theorem}): " + "; ".join(self.unmet)
         return (
             f"({self.privacy_epsilon:g}, {self.privacy_delta:g})-unlearning with noise σ = {self.sigma:.4g} on every "
-            f"parameter ({self.theorem})"
+            f"parameter, for {'one published model' if self.publications == 1 else f'{self.publications} published models'} "
+            f"({self.theorem})"
         )

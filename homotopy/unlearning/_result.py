@@ -1,6 +1,6 @@
 """`Unlearned`: the model after unlearning, the schedule that it came by, and what it cost and proves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -9,7 +9,10 @@ from jaxtyping import Array, Float
 
 from .._errors import RequestError
 from ..flow import AbstractSchedule, describe
+from ._checkpoint import Checkpoint, digest
+from ._checks import random_key
 from ._privacy import Guarantee
+from ._publish import concrete, release, secret
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,9 @@ class Unlearned:
     on the clock of the flow, `unlearn_from` the time from which on it had to work (None for an algorithm that is no
     schedule of one weight). `gradient_evaluations` counts gradients of the whole risk spent on unlearning, a mini-batch
     of b points as b/n; Hessians are counted apart. `distance_bound` is what theory says of the distance to the model
-    that never saw the points (∞: nothing), `bound_of` which model that is; with `measured` constants it is no bound.
+    that never saw the points (∞: nothing), `bound_of` which model that is; with `measured` constants (or others that are
+    not proven for this problem) it is no bound. `checkpoint` is `start` bound to its run (Rewind-to-Delete), `run` what a
+    publication is counted by.
     """
 
     algorithm: str
@@ -39,15 +44,26 @@ class Unlearned:
     measured: bool = False
     guarantee: Guarantee | None = None
     notes: tuple[str, ...] = ()
+    checkpoint: Checkpoint | None = field(default=None, repr=False)
+    run: str = field(default="", repr=False)
 
     def publish(self, key: Any) -> Float[Array, " dim"]:
-        """θ + σξ: the model with the noise of its guarantee. Raises `RequestError` where there is no guarantee."""
+        """θ + σξ: the model with the noise of its guarantee; `key` is a secret.
+
+        Counted: with the same key it is the same model, and nothing more is told; a different one is another publication
+        of the run (of this object, or of the same run carried out again in this process), and the guarantee is for
+        `guarantee.publications` of them. Raises `RequestError` for more, inside jit or vmap (where nothing can be counted)
+        and where there is no guarantee.
+        """
         if self.guarantee is None:
             raise RequestError("publish needs a guarantee: pass privacy_epsilon and privacy_delta to the algorithm")
         if not self.guarantee.holds:
             raise RequestError(f"publish has {self.guarantee}")
-        made: Any = jax.random.key(key) if isinstance(key, int) else key
-        return self.theta + self.guarantee.sigma * jax.random.normal(made, self.theta.shape)
+        concrete(self.theta, key)
+        made = secret(random_key(key), "published", self.run, self.theta)
+        noisy = self.theta + self.guarantee.sigma * jax.random.normal(made, self.theta.shape)
+        budget = self.guarantee.privacy_epsilon, self.guarantee.privacy_delta, self.guarantee.publications
+        return release(self.run or digest(self.theta), noisy, budget)
 
     def __str__(self) -> str:
         cost = f"{self.gradient_evaluations:g} gradients"

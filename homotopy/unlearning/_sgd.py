@@ -15,12 +15,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int
 
 from .._checks import Number, Whole, number
 from .._errors import RequestError
 from ..flow import AbstractSchedule
 from ..problem import Problem
+from ..problem._arrays import as_floats
+from . import _checks
 
 
 class AbstractWeights(eqx.Module):
@@ -71,10 +73,11 @@ def deletion_mask(problem: Problem) -> Float[Array, " n"]:
     return jnp.zeros(problem.n).at[problem.delete].set(1.0)
 
 
-def mini_batches(key: PRNGKeyArray | int, n: Whole, steps: Whole, size: Whole) -> Int[Array, "steps size"]:
+def mini_batches(key: Any, n: Whole, steps: Whole, size: Whole) -> Int[Array, "steps size"]:
     """The points of every step, drawn uniformly with replacement, the same for every run that is coupled by `key`."""
-    made: Any = jax.random.key(key) if isinstance(key, int) else key
-    return jax.random.randint(made, (steps, size), 0, n)
+    rows, columns = _checks.count(steps, "steps", 0), _checks.count(size, "size", 1)
+    _checks.count(rows * columns, "steps·size", 0)
+    return jax.random.randint(_checks.random_key(key), (rows, columns), 0, _checks.count(n, "n", 1))
 
 
 def descend(
@@ -147,20 +150,21 @@ def coupled_descent(
     it is gradient descent. Raises `RequestError` for shapes that do not match, points outside the data and a start
     outside the projection's ball; `inf`/`nan` in the answer means that the step is too large.
     """
-    theta0, epsilons = jnp.asarray(theta0, dtype=float), jnp.asarray(epsilons, dtype=float)
-    sets = np.asarray(points)
-    if sets.size and (sets.min() < 0 or sets.max() >= problem.n):
-        raise RequestError(f"points must lie in 0…{problem.n - 1}, but reach from {sets.min()} to {sets.max()}")
-    if theta0.shape[1:] != (problem.dim,):
+    theta0, epsilons = as_floats(theta0, "theta0"), as_floats(epsilons, "epsilons")
+    sets = _checks.indices(points, "points", 2, _checks.problem(problem).n)
+    if theta0.ndim != 2 or theta0.shape[1:] != (problem.dim,):
         raise RequestError(f"theta0 must have shape (seeds, {problem.dim}), but has shape {theta0.shape}")
-    if batches is not None and batches.shape[:2] != (theta0.shape[0], epsilons.shape[1]):
+    if epsilons.ndim != 2:
+        raise RequestError(f"epsilons must have shape (runs, steps), but has shape {epsilons.shape}")
+    drawn = None if batches is None else _checks.indices(batches, "batches", 3, problem.n)
+    if drawn is not None and drawn.shape[:2] != (theta0.shape[0], epsilons.shape[1]):
         raise RequestError(
             f"batches must have shape (seeds, steps, b) = ({theta0.shape[0]}, {epsilons.shape[1]}, b), but has shape "
-            f"{batches.shape}"
+            f"{drawn.shape}"
         )
     limit = as_radius(radius, theta0)
     size = jnp.asarray(number(step, "step", above=0.0))
-    rows = None if batches is None else jnp.asarray(batches)
+    rows = None if drawn is None else jnp.asarray(drawn)
     return _coupled(problem, theta0, jnp.asarray(sets), epsilons, size, rows, limit)
 
 

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._checks import Number, Whole, number, whole
+from .._checks import Number, Whole, number
 from .._errors import RequestError, WorkError
 from ..problem import Problem
+from ..problem._arrays import as_floats
+from . import _checks
 from ._sgd import PointWeights, descend
 
 
@@ -35,12 +37,21 @@ class SISA(eqx.Module):
 
     def predict(self, x: Any = None) -> Float[Array, " m *outputs"]:
         """The mean of the shards' predictions."""
-        x = self.problem.data.x if x is None else jnp.asarray(x, dtype=float)
+        x = self.problem.data.x if x is None else as_floats(x, "x")
+        if x.ndim != 2 or x.shape[1] != self.problem.data.features:
+            raise RequestError(f"x must have shape (m, {self.problem.data.features}), but has shape {x.shape}")
         return jnp.mean(jax.vmap(lambda theta: self.problem.predict(theta, x))(self.thetas), axis=0)
 
     def delete(self, points: Any) -> "SISA":
-        """The ensemble without `points`: their shards are trained again from θ₀, exactly as if never seen."""
+        """The ensemble without `points`: their shards are trained again from θ₀, exactly as if never seen.
+
+        Exact for the shards as they were drawn: that they were drawn without a look at the points is not checked. Raises
+        `RequestError` for points that are gone already or whose shards would be empty, `WorkError` if a run diverges.
+        """
         gone = np.asarray(self.problem.deleting(points).delete)
+        before = gone[np.asarray(self.alive)[gone] == 0]
+        if before.size:
+            raise RequestError(f"points must be in use still, but {before[0]} was deleted before")
         alive = self.alive.at[gone].set(0.0)
         hit = np.unique(np.asarray(self.shard)[gone])
         if any(float(alive[self.shard == s].sum()) == 0 for s in hit):
@@ -64,13 +75,13 @@ def sisa(problem: Problem, theta0: Any, *, shards: Whole, step: Number, train_st
     Shard risks are 1/S of R on average, so each has S times the step and 1/S of the ridge: the same descent on means.
     Raises `RequestError` for more shards than points, `WorkError` if the run diverges.
     """
-    start = problem.check_theta(theta0)
-    count = whole(shards, "shards", 1)
+    start = _checks.problem(problem).check_theta(theta0)
+    count = _checks.count(shards, "shards", 1)
     if count > problem.n:
         raise RequestError(f"shards must not exceed the {problem.n} points, but is {count}")
-    steps = whole(train_steps, "train_steps", 1)
+    steps = _checks.count(train_steps, "train_steps", 1)
     eta = jnp.asarray(number(step, "step", above=0.0))
-    order = np.random.default_rng(key).permutation(problem.n)
+    order = np.random.default_rng(_checks.count(key, "key", 0, 2**63 - 1)).permutation(problem.n)
     shard = np.empty(problem.n, dtype=np.int64)
     shard[order] = np.arange(problem.n) % count
     alive = jnp.ones(problem.n)

@@ -18,11 +18,15 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import linprog, minimize
 
-from .._checks import Number, Whole, number, whole
+from .._checks import Number, Whole, number
 from .._errors import RequestError, WorkError
 from ..problem import Problem
+from ..problem._arrays import as_floats
+from . import _checks
 from ._metrics import AbstractMetric
 
+_SINGULAR = 1e-13  # reciprocal condition (diagonal scaled to 1) below which a correction is rounding
+_GAP = 1e-4  # of ½‖w‖²: between the weights and the dual bound of the smallest
 _REACHABLE = 0.995  # of what the constraints allow: exactly at their corner the multipliers are infinite
 
 
@@ -73,10 +77,10 @@ def soft_weights(
     Raises `RequestError` for a share outside (0, 1] and bounds that do not hold 0 between them, `WorkError` if nothing
     at all can be gained or the quadratic programme was not solved.
     """
-    theta = problem.check_theta(trained, "trained")
+    theta = _checks.problem(problem).check_theta(trained, "trained")
     if not 0 < number(share, "share") <= 1:
         raise RequestError(f"share must lie in (0, 1], but is {share}")
-    if not -1 <= lower < 0 < upper:
+    if not -1 <= number(lower, "lower") < 0 < number(upper, "upper"):
         raise RequestError(f"lower and upper must satisfy −1 ≤ lower < 0 < upper, but are {lower} and {upper}")
     budget = number(utility_tolerance, "utility_tolerance", least=0.0)
     values, gains = weight_influences(problem, theta, metric, utility, damping=damping)
@@ -101,7 +105,7 @@ def hard_removal(
     The same correction as for soft weights, with w_i = −1: what deletion can do beside re-weighting. Raises as
     `soft_weights`, and `RequestError` if `count` leaves nothing.
     """
-    theta = problem.check_theta(trained, "trained")
+    theta = _checks.problem(problem).check_theta(trained, "trained")
     values, gains = weight_influences(problem, theta, metric, utility, damping=damping)
     a, now = np.asarray(gains[0]), float(values[0])
     gain = np.sign(now) * a  # what removing the point takes off |M|
@@ -111,7 +115,7 @@ def hard_removal(
             raise RequestError(f"share must lie in (0, 1], but is {share}")
         most = int((gain > 0).sum())
         count = min(int(np.searchsorted(np.cumsum(gain[order[:most]]), share * abs(now)) + 1), most, problem.n - 1)
-    if whole(count, "count", 1) >= problem.n:
+    if _checks.count(count, "count", 1) >= problem.n:
         raise RequestError(f"count must leave at least one of the {problem.n} points, but is {count}")
     w = np.zeros(problem.n)
     w[order[:count]] = -1.0
@@ -122,8 +126,16 @@ def hard_removal(
 def weight_influences(
     problem: Problem, theta: Any, metric: AbstractMetric, utility: AbstractMetric, *, damping: Number = 0.0
 ) -> tuple[Float[Array, "2"], Float[Array, "2 n"]]:
-    """(M, U) at θ and their derivatives by every point's weight, −∇Mᵀ H⁻¹ ∇ℓ_i (per unit of weight added)."""
-    return _influences(problem, problem.check_theta(theta, "theta"), metric, utility, jnp.asarray(float(damping)))
+    """(M, U) at θ and their derivatives by every point's weight, −∇Mᵀ H⁻¹ ∇ℓ_i (per unit of weight added).
+
+    They are those of the minimiser where θ is one. Raises `WorkError` where H (+ nλ) is singular or anything overflows.
+    """
+    here, shift = _checks.problem(problem).check_theta(theta, "theta"), number(damping, "damping", least=0.0)
+    if not isinstance(metric, AbstractMetric) or not isinstance(utility, AbstractMetric):
+        raise RequestError("metric and utility must be metrics, such as DemographicParity(x, group) and Utility(data)")
+    values, gains, condition = _influences(problem, here, metric, utility, jnp.asarray(shift))
+    _regular(condition, values, gains)
+    return values, gains
 
 
 def smallest_weights(
@@ -132,15 +144,25 @@ def smallest_weights(
     """argmin ½‖w‖² subject to aᵀw = change, uᵀw ≤ budget, lower ≤ w ≤ upper, and the share of `change` that is allowed.
 
     By the dual: w = clip(−αa − νu), a concave maximisation over α and ν ≥ 0 (L-BFGS-B), after a linear programme has
-    found how far aᵀw can go at all.
+    found how far aᵀw can go at all. Proven by the dual's value: ½‖w‖² exceeds it by at most 1e-4 of itself, else
+    `WorkError`.
     """
+    a, u = np.asarray(as_floats(a, "a")), np.asarray(as_floats(u, "u"))
+    if a.ndim != 1 or a.shape != u.shape or a.size == 0:
+        raise RequestError(f"a and u must be vectors of one length, but have shapes {a.shape} and {u.shape}")
+    change, budget = number(change, "change"), number(budget, "budget", least=0.0)
+    if not number(lower, "lower") < 0 < number(upper, "upper"):
+        raise RequestError(f"lower and upper must hold 0 between them, but are {lower} and {upper}")
     if change == 0:
         return np.zeros_like(a), 1.0
     scale_a, scale_u = np.abs(a).max(), max(np.abs(u).max(), 1e-300)
     if scale_a == 0:
         raise WorkError("no point has any influence on the metric")
-    a_, u_, budget_ = a / scale_a, u / scale_u, budget / scale_u
-    wanted = change / scale_a
+    with np.errstate(over="ignore", under="ignore"):
+        a_, u_, budget_ = a / scale_a, u / scale_u, np.minimum(budget / scale_u, 1e12 * a.size)
+        wanted = np.float64(change) / scale_a
+    if not 1e-150 < abs(wanted) < 1e150 or not np.isfinite(a_).all():
+        raise RequestError(f"change must be of the size of the influences a (≤ {scale_a:.3g}), but is {change:.3g}")
     reach = linprog(-np.sign(wanted) * a_, A_ub=u_[None, :], b_ub=[budget_], bounds=(lower, upper), method="highs")
     if reach.status != 0 or -reach.fun <= 0:
         raise WorkError("no weights improve the metric without costing utility; raise utility_tolerance")
@@ -158,6 +180,8 @@ def smallest_weights(
     w = np.clip(-found.x[0] * a_ - found.x[1] * u_, lower, upper)
     if abs(a_ @ w - target) > 1e-4 * abs(target) or u_ @ w > budget_ + 1e-4 * (abs(budget_) + np.abs(u_) @ np.abs(w)):
         raise WorkError(f"the weights' quadratic programme was not solved: {found.message}")
+    if abs(0.5 * w @ w + found.fun) > _GAP * 0.5 * (w @ w):
+        raise WorkError("the weights reach the goal, but are not proven to be the smallest; ask for a smaller share")
     return w, allowed
 
 
@@ -168,24 +192,39 @@ def _influences(problem, theta, metric, utility, damping):
         value, slope = jax.value_and_grad(lambda theta, one=one: one.soft(problem, theta))(theta)
         values.append(value)
         slopes.append(slope)
-    pulled = jnp.linalg.solve(_matrix(problem, theta, damping), jnp.stack(slopes).T)  # (dim, 2)
+    pulled, condition = _solve(problem, theta, damping, jnp.stack(slopes).T)  # (dim, 2)
     pushed = jax.vmap(lambda v: jax.jvp(problem.losses, (theta,), (v,))[1])(pulled.T)  # ∇ℓ_iᵀ H⁻¹ ∇M
-    return jnp.stack(values), -pushed
+    return jnp.stack(values), -pushed, condition
 
 
 @eqx.filter_jit
 def _correct(problem, theta, weights, damping):
     slope = jax.grad(lambda theta: jnp.dot(weights, problem.losses(theta)))(theta)
-    return theta - jnp.linalg.solve(_matrix(problem, theta, damping), slope)
+    move, condition = _solve(problem, theta, damping, slope[:, None])
+    return theta - move[:, 0], condition
 
 
-def _matrix(problem: Problem, theta: Array, damping: Array) -> Array:
-    return problem.hessian(theta) + problem.n * damping * jnp.eye(problem.dim)
+def _solve(problem: Problem, theta: Array, damping: Array, columns: Array) -> tuple[Array, Array]:
+    """(H + nλ)⁻¹ times columns, and the reciprocal condition, both where the diagonal is ±1: units do not matter."""
+    matrix = problem.hessian(theta) + problem.n * damping * jnp.eye(problem.dim)
+    scale = jnp.sqrt(jnp.abs(jnp.diagonal(matrix)))
+    scale = jnp.where(scale > 0, scale, 1.0)
+    even = matrix / (scale[:, None] * scale[None, :])
+    sizes = jnp.abs(jnp.linalg.eigvalsh(even))
+    return jnp.linalg.solve(even, columns / scale[:, None]) / scale[:, None], jnp.min(sizes) / jnp.max(sizes)
+
+
+def _regular(condition: Array, *results: Array) -> None:
+    if not float(condition) > _SINGULAR or not all(bool(jnp.isfinite(result).all()) for result in results):
+        raise WorkError(
+            f"the Hessian is singular (reciprocal condition {float(condition):.1e}); add a ridge or damping"
+        )
 
 
 def _corrected(problem, theta, w, values, gains, damping, share, reached, kind) -> SoftWeights:
     weights = jnp.asarray(w)
-    theta = _correct(problem, theta, weights, jnp.asarray(float(damping)))
+    theta, condition = _correct(problem, theta, weights, jnp.asarray(float(damping)))
+    _regular(condition, theta)
     changes = np.asarray(gains) @ w
     metric, utility = (float(value) for value in values)
     return SoftWeights(weights, theta, metric, utility, float(changes[0]), float(changes[1]), share, reached, kind)

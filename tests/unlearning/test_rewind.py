@@ -2,7 +2,6 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -207,13 +206,11 @@ BUDGET = {"privacy_epsilon": 1.0, "privacy_delta": 1e-5}
 def test_a_guarantee_holds_only_where_its_assumptions_do():
     problem = logistic()
     theta0 = np.zeros(problem.dim)
-    good = descend_to_delete(problem, theta0, train_steps=400, unlearn_steps=60, **BUDGET)
+    good = descend_to_delete(problem, theta0, train_steps=400, unlearn_steps=60, publications=400, **BUDGET)
     assert good.guarantee.holds
     assert "(1, 1e-05)-unlearning" in str(good)
-    published = good.publish(0)
-    draws = jax.vmap(lambda key: good.publish(key))(jax.random.split(jax.random.key(1), 4000))
-    assert float(jnp.std(draws - good.theta[None, :])) == pytest.approx(good.guarantee.sigma, rel=0.05)
-    assert published.shape == good.theta.shape
+    draws = jnp.stack([good.publish(key) for key in range(400)])
+    assert float(jnp.std(draws - good.theta[None, :])) == pytest.approx(good.guarantee.sigma, rel=0.1)
     brief = descend_to_delete(problem, theta0, train_steps=1, unlearn_steps=400, **BUDGET)
     assert not brief.guarantee.holds
     assert "trained too briefly" in str(brief)
