@@ -4,7 +4,6 @@ from ._bayesian import (
     BayesianInfluence as BayesianInfluence,
     ChainsWarning as ChainsWarning,
     bayesian_influence as bayesian_influence,
-    gaussian_bayesian_influence as gaussian_bayesian_influence,
 )
 from ._chains import effective_sample_size as effective_sample_size, split_rhat as split_rhat
 from ._descent_influence import (
@@ -17,6 +16,7 @@ from ._descent_influence import (
 )
 from ._estimate import ShapleyEstimate as ShapleyEstimate
 from ._flow_kernel import FlowKernel as FlowKernel, flow_influence_kernel as flow_influence_kernel
+from ._gaussian import gaussian_bayesian_influence as gaussian_bayesian_influence
 from ._metrics import (
     DatamodellingScore as DatamodellingScore,
     addition_curve as addition_curve,

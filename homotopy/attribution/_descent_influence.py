@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 from .._checks import Number, Whole, choice, instance, number, shown, whole
 from .._errors import RequestError, WorkError
 from ..endpoints._points import loss_gradients
-from ..problem import Dataset, Problem, on_problem
+from ..problem import Dataset, Problem, check_queries, on_problem
 from ..problem._arrays import as_floats
 from ._queries import query_gradients
 
@@ -136,7 +136,7 @@ def tracin(problem: Problem, thetas: Any, scales: Any, queries: Dataset | None =
     weights = np.asarray(as_floats(scales, "scales"))
     if weights.shape not in ((), (len(checkpoints),)):
         raise RequestError(f"scales must be one number or ({len(checkpoints)},), but has shape {weights.shape}")
-    asked = problem.data if queries is None else _dataset(problem, queries)
+    asked = problem.data if queries is None else check_queries(problem, queries, "queries")
     return _tracin(problem, checkpoints, jnp.broadcast_to(jnp.asarray(weights), (len(checkpoints),)), asked)
 
 
@@ -228,11 +228,3 @@ def _checkpoints(problem: Problem, thetas: Any) -> Float[Array, "c dim"]:
     if checkpoints.ndim != 2 or checkpoints.shape[1] != problem.dim or checkpoints.shape[0] < 1:
         raise RequestError(f"thetas must have shape (checkpoints, {problem.dim}), but has {checkpoints.shape}")
     return checkpoints
-
-
-def _dataset(problem: Problem, queries: Any) -> Dataset:
-    if not isinstance(queries, Dataset) or queries.features != problem.data.features:
-        raise RequestError(
-            f"queries must be a Dataset with {problem.data.features} features, or None for the data's own"
-        )
-    return queries

@@ -21,7 +21,7 @@ from .._checks import Number, as_time, as_times, as_tolerance
 from .._errors import WorkError
 from ..flow import AbstractSchedule, Constant, check, simulate
 from ..flow._diffrax import advice, choose_solver
-from ..problem import Problem, on_problem
+from ..problem import Dataset, Problem, check_queries, on_problem
 from ..scheduler._pontryagin import _Reversed
 from ._queries import query_gradients
 
@@ -82,6 +82,8 @@ def flow_influence_kernel(
     ts = as_times(ts, t1)
     rtol, atol = as_tolerance(rtol, "rtol"), as_tolerance(atol, "atol")
     check(schedule, t1, points=problem.delete.shape[0])
+    if isinstance(queries, Dataset):
+        check_queries(problem, queries, "queries")  # before the work, not after it
     forward = simulate(
         problem, schedule, theta0, t1=t1, ts=ts, method="diffrax", solver=solver, dense=True, rtol=rtol, atol=atol
     )

@@ -1,5 +1,6 @@
 """TMC-Shapley and G-Shapley: Data Shapley values from random permutations (Ghorbani and Zou 2019, Algorithms 1, 2)."""
 
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -20,7 +21,7 @@ def truncated_monte_carlo_shapley(
     n: int,
     *,
     permutations: int = 2000,
-    truncation: float = 0.01,
+    truncation: float | None = None,
     patience: int = 5,
     stop_change: float | None = 0.05,
     stop_width: float | None = None,
@@ -35,13 +36,18 @@ def truncated_monte_carlo_shapley(
     `value` as in `exact_shapley`, or a `RefitUtility`, whose `batch` permutations are trained together on the device. A
     permutation is cut once |v − v([n])| ≤ `truncation`·|v([n]) − v(∅)| for `patience` points in a row, and the rest of
     it contributes 0; with `truncation=0` the estimate is unbiased and sums to v([n]) − v(∅) to rounding, otherwise to
-    within `truncation` of it. Stops when the mean relative change over the last 100 permutations is at most
-    `stop_change`, when every 95 % interval is within ±`stop_width`, or after `permutations` in all: then `converged` is
-    False and `reason` says how many are needed. `state` is an earlier result to go on from, with the same seed.
+    within `truncation` of it. When not given it is 0.01, and 0 with `stop_width`, whose intervals do not see that bias.
+
+    Stops when every 95 % interval is within ±`stop_width`; without one, when the mean relative change over the last 100
+    permutations is at most `stop_change` (a rule of thumb, no bound); or after `permutations` in all: then `converged`
+    is False and `reason` says how many are needed. The intervals are a confidence sequence, valid at any of these stops
+    (`ShapleyEstimate.interval`). `state` is an earlier result to go on from, with the same seed.
 
     Raises `RequestError` for options out of range, `WorkError`, naming the subset, where `value` is not finite.
     """
     n = _count(value, n)
+    if truncation is None:
+        truncation = 0.01 if stop_width is None else 0.0
     if not 0 <= number(truncation, "truncation") < 1:
         raise RequestError(f"truncation must lie in [0, 1), but is {truncation}")
     patience, batch = whole(patience, "patience", 1), whole(batch, "batch", 1)
@@ -66,10 +72,13 @@ def truncated_monte_carlo_shapley(
         np.put_along_axis(contributions, orders, np.diff(values, axis=1), axis=1)
         return contributions, int(used.sum())
 
-    return sample(
+    found = sample(
         marginals, n, permutations=permutations, batch=batch, stop_change=stop_change, stop_width=stop_width, seed=seed,
         state=state, method="TMC-Shapley", progress=progress,
     )  # fmt: skip
+    if truncation > 0 and stop_width is not None:
+        found = replace(found, reason=f"{found.reason}; the bias of truncation = {truncation:g} is not in them")
+    return found
 
 
 def _walk(value, orders, empty, full, margin, patience, vectorised):

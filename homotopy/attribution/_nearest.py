@@ -21,8 +21,9 @@ def knn_shapley(x: Any, y: Any, queries: Any, targets: Any, neighbours: int) -> 
 
         φ_n = 1[y_n = t]/max(K, n),   φ_i = φ_{i+1} + (1[y_i = t] − 1[y_{i+1} = t])/max(K, i)
 
-    `x` (n, features), `y` (n,) labels, `queries` (q, features), `targets` (q,) their labels, `neighbours` K. Equal
-    distances keep the order of the rows. O(q n log n). Raises `RequestError` for shapes that do not fit.
+    `x` (n, features), `y` (n,) labels (whole numbers), `queries` (q, features), `targets` (q,) their labels, among those
+    of y, `neighbours` K. Equal distances keep the order of the rows. O(q n log n). Raises `RequestError` for shapes and
+    labels that do not fit.
     """
     x, y, queries, targets = (
         np.asarray(as_floats(values, what))
@@ -34,10 +35,16 @@ def knn_shapley(x: Any, y: Any, queries: Any, targets: Any, neighbours: int) -> 
         raise RequestError(
             f"y must have shape {x.shape[:1]} and targets {queries.shape[:1]}, but have {y.shape} and {targets.shape}"
         )
+    known = np.unique(y)
+    if (known != np.round(known)).any():
+        raise RequestError(f"y must hold class labels, whole numbers, but holds {known[known != np.round(known)][0]:g}")
+    strange = targets[~np.isin(targets, known)]
+    if strange.size:
+        raise RequestError(f"targets must hold labels that y has ({known.size} of them), but hold {strange[0]:g}")
     neighbours = whole(neighbours, "neighbours", 1)
     n = len(x)
     total = np.zeros(n)
-    scale = 1.0 / np.maximum(int(neighbours), np.arange(1, n + 1))
+    scale = 1.0 / np.maximum(neighbours, np.arange(1, n + 1))
     for start in range(0, len(queries), _BLOCK):
         asked, labels = queries[start : start + _BLOCK], targets[start : start + _BLOCK]
         distances = cdist(asked, x, "sqeuclidean")  # not from norms: equal distances must come out equal

@@ -23,7 +23,7 @@ from .._checks import choice, instance, number, whole
 from .._errors import RequestError, WorkError
 from ..endpoints._optimum import is_convex
 from ..endpoints._points import loss_derivatives
-from ..problem import CrossEntropyLoss, Dataset, LogisticLoss, Problem
+from ..problem import CrossEntropyLoss, Dataset, LogisticLoss, Problem, check_queries
 
 SCORES = ("loss", "accuracy")
 _ROWS = 256  # subsets fitted together: enough to fill the vector units, little enough for the cache
@@ -41,8 +41,8 @@ class RefitUtility(eqx.Module):
 
     Defined values. S = ∅: θ = 0 (a network: θ₀), so accuracy is 1/classes. A class that is missing from S: the ridge
     keeps θ(S) finite, and the fit then favours the classes that are there; its score counts as it is. Raises
-    `RequestError` for logistic regression without a ridge, where such fits do not exist, and for options that would be
-    ignored; `WorkError` if a fit diverges.
+    `RequestError` for queries that the problem's loss cannot judge, for logistic regression without a ridge, where such
+    fits do not exist, and for options that would be ignored; `WorkError` if a fit diverges.
     """
 
     problem: Problem
@@ -64,19 +64,10 @@ class RefitUtility(eqx.Module):
         steps: int | None = None,
     ):
         instance(problem, "problem", Problem, "a Problem such as Problem(LinearRegression(), data, delete=0)")
-        instance(queries, "queries", Dataset, "a Dataset(x, y)")
         choice(score, "score", SCORES)
-        if queries.features != problem.data.features or queries.y.ndim != problem.data.y.ndim:
-            raise RequestError(
-                f"queries must have {problem.data.features} features and targets like the data's, but x has shape "
-                f"{queries.x.shape} and y {queries.y.shape}"
-            )
+        check_queries(problem, queries, "queries")
         if score == "accuracy" and not isinstance(problem.loss, LogisticLoss | CrossEntropyLoss):
             raise RequestError("score='accuracy' needs class labels (LogisticLoss or CrossEntropyLoss); use 'loss'")
-        if score == "loss" and isinstance(problem.loss, CrossEntropyLoss):
-            unknown = float(queries.y.max()) >= problem.output_shape[0]
-            if unknown:
-                raise RequestError("queries hold a class that the problem's data do not; leave those rows out")
         self.problem, self.queries, self.score = problem, queries, score
         if is_convex(problem):
             if step is not None or steps is not None or theta0 is not None:

@@ -31,6 +31,7 @@ from ._inverse import (
 )
 from ._leverage import cooks_distance as cooks_distance, leverage as leverage
 from ._matrix import (
+    SolverWarning as SolverWarning,
     influence_matrix as influence_matrix,
     self_influence as self_influence,
     weight_jacobian as weight_jacobian,

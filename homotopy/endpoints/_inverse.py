@@ -14,11 +14,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._checks import Number, Whole, as_tolerance, whole
+from .._errors import RequestError, WorkError
 from ._curvature import Curvature, Factor, factor
 from ._spectrum import lanczos, largest_eigenvalue, nystrom
+
+_LOOK = 50  # Lanczos steps that look for a negative eigenvalue before LiSSA runs
 
 
 class Solution(NamedTuple):
@@ -120,7 +124,9 @@ class GMRES(AbstractInverse):
 
 class LiSSA(AbstractInverse):
     """x ← v/σ + (I − (B + nλI)/σ) x, the Neumann series with σ ≥ λ_max (Agarwal, Bullins and Hazan 2017; Koh and
-    Liang 2017). Converges for B + nλI ≻ 0, slowly where nλ ≪ λ_max: the residual says how far it came.
+    Liang 2017). Converges for B + nλI ≻ 0, slowly where nλ ≪ λ_max: the residual says how far it came. Along an
+    eigenvector of a negative eigenvalue it grows without bound and has the wrong sign, so an indefinite matrix and a
+    scale below λ_max/2 are refused, and a diverged answer too.
 
     `batch` points are drawn anew for every step (all of them when None) and the answer is the mean of the last half of
     the iterates; `scale` is σ, from a power iteration when None.
@@ -135,6 +141,31 @@ class LiSSA(AbstractInverse):
         _wholes(self, steps=1, batch=1, seed=0)
         if self.scale is not None:
             as_tolerance(self.scale, "scale")
+
+    def check(self, curvature: Curvature) -> None:
+        """`RequestError` for a scale that must diverge, `WorkError` for a matrix that is seen to be indefinite.
+
+        Ritz values of 50 Lanczos steps (Rayleigh quotients, so a negative one proves it); memory O(50·dim).
+        """
+        steps = min(_LOOK, curvature.theta.shape[0])
+        values = np.asarray(_ritz(curvature, steps, self.seed)) + float(curvature.shift)
+        lowest, highest = float(values.min()), float(np.abs(values).max())
+        floor = 10 * len(curvature.theta) * np.finfo(float).eps * highest
+        if lowest < -floor:
+            more = float(curvature.damping) - 1.1 * lowest / curvature.problem.n
+            raise WorkError(
+                f"LiSSA needs a definite matrix, but it is indefinite: an eigenvalue is at most {lowest:.2e}; try "
+                f"damping={more:.2g} or more, hessian='gauss-newton' with damping= > 0, or solver='gmres'"
+            )
+        if self.scale is not None and self.scale <= 0.5 * highest:
+            raise RequestError(
+                f"scale must be above half of the largest eigenvalue, {0.5 * highest:.3g}, or LiSSA diverges, but is "
+                f"{self.scale:g}; {1.05 * highest:.3g} would do, or None"
+            )
+
+    def diverged(self, residual: float) -> bool:
+        """Whether the answer is worse than 0. The noise of batches is bounded, divergence is exponential."""
+        return not residual <= (1.0 + 1e-9 if self.batch is None else 10.0)
 
     def prepare(self, curvature):
         if self.scale is not None:
@@ -163,6 +194,11 @@ class LiSSA(AbstractInverse):
         start = vector / sigma
         _, mean = jax.lax.fori_loop(0, self.steps, draw, (start, jnp.zeros_like(start)))
         return mean, jnp.asarray(self.steps)
+
+
+@eqx.filter_jit
+def _ritz(curvature: Curvature, steps: int, seed: int) -> Array:
+    return lanczos(curvature, steps, seed)[0]
 
 
 class Arnoldi(AbstractInverse):

@@ -3,6 +3,7 @@
 Notation: g_i = ∇ℓ_i(θ*) (dim,), g_q the gradient of a query, H the Hessian of the full risk (+ nλI).
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,16 +13,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._errors import RequestError
-from ..problem import Dataset, Problem, on_problem
+from ..problem import Dataset, Problem, check_queries, on_problem
 from ..problem._arrays import as_floats
 from ._curvature import Curvature
+from ._endpoint import is_concrete
 from ._frame import frame
 from ._influence import warn_unless_stationary
-from ._inverse import AbstractInverse
+from ._inverse import CG, GMRES, AbstractInverse, LiSSA
 from ._objectives import WeightedRisk
 from ._optimum import trained
 from ._points import loss_gradients
-from ._solvers import solve_rows
+from ._solvers import as_solver, solve_rows
+
+_SOLVED = 1e-3  # relative residual above which an iterative answer is said to be short of it
+
+
+class SolverWarning(UserWarning):
+    """An iterative solver stopped before it reached the answer."""
 
 
 @on_problem
@@ -40,15 +48,16 @@ def influence_matrix(
     Sign and scale: + = removing point i increases the query's loss, by this much to first order (sum convention: the
     whole point is removed). `queries`: a `Dataset` of points whose loss is asked for (the training points when None),
     a function θ ↦ (queries,) of any scalars, or their gradients (queries, dim).
-    The deleted set of `problem` plays no part. One factorisation and min(queries, n) solves.
+    The deleted set of `problem` plays no part. One factorisation and min(queries, n) solves. Warns (`SolverWarning`)
+    where a solver that should reach the answer (cg, gmres, lissa) stopped with a relative residual above 1e-3.
     """
     theta = trained(problem, theta)
     curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping, progress=progress)
     gradients = _checked_gradients(curvature)
     asked = gradients if queries is None else _query_gradients(problem, theta, queries)
     if asked.shape[0] <= gradients.shape[0]:
-        return solve_rows(curvature, asked, solver).x @ gradients.T
-    return asked @ solve_rows(curvature, gradients, solver).x.T
+        return _solved(curvature, asked, solver) @ gradients.T
+    return asked @ _solved(curvature, gradients, solver).T
 
 
 @on_problem
@@ -66,7 +75,7 @@ def self_influence(
     theta = trained(problem, theta)
     curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping, progress=progress)
     gradients = _checked_gradients(curvature)
-    return jnp.sum(gradients * solve_rows(curvature, gradients, solver).x, axis=1)
+    return jnp.sum(gradients * _solved(curvature, gradients, solver), axis=1)
 
 
 @on_problem
@@ -86,7 +95,24 @@ def weight_jacobian(
     theta = trained(problem, theta)
     curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping)
     gradients = _checked_gradients(curvature)
-    return -solve_rows(curvature, gradients, solver).x.T
+    return -_solved(curvature, gradients, solver).T
+
+
+def _solved(curvature: Curvature, vectors: Array, solver: str | AbstractInverse) -> Array:
+    """The rows' answers; their residuals are not returned, so a bad one is said."""
+    chosen = as_solver(solver)
+    solution = solve_rows(curvature, vectors, chosen)
+    if isinstance(chosen, CG | GMRES | LiSSA) and is_concrete(solution.residual):
+        worst, bad = float(jnp.max(solution.residual)), int(jnp.sum(solution.residual > _SOLVED))
+        if bad:
+            warnings.warn(
+                f"{type(chosen).__name__} did not reach the answer for {bad} of {len(vectors)} right-hand sides: relative "
+                f"residuals up to {worst:.2g} after {int(jnp.max(solution.iterations))} steps; give it more steps, more "
+                "damping, or use solver='cholesky'",
+                SolverWarning,
+                stacklevel=3,
+            )
+    return solution.x
 
 
 @eqx.filter_jit
@@ -101,11 +127,7 @@ def _gradients(problem: Problem, theta: Array) -> tuple[Array, Array, Array]:
 
 def _query_gradients(problem: Problem, theta: Array, queries: Any) -> Array:
     if isinstance(queries, Dataset):
-        if queries.features != problem.data.features or queries.y.ndim != problem.data.y.ndim:
-            raise RequestError(
-                f"queries must have {problem.data.features} features and targets like the data's, but x has shape "
-                f"{queries.x.shape} and y {queries.y.shape}"
-            )
+        check_queries(problem, queries, "queries")
         return eqx.filter_jit(loss_gradients)(problem, theta, queries.x, queries.y)
     if callable(queries):
         gradients = jax.jacrev(lambda theta: jnp.atleast_1d(queries(theta)))(theta)

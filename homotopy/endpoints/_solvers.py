@@ -38,8 +38,8 @@ def solve_rows(
 ) -> Solution:
     """(B + nλI)⁻¹ v for every row v.
 
-    Raises `WorkError` if a dense solver meets a matrix that is not positive definite, or if the answer is not finite;
-    iterative solvers report how far they came in `residual`.
+    Raises `WorkError` if a dense solver or LiSSA meets a matrix that is not positive definite, or if the answer is not
+    finite or diverged; iterative solvers report how far they came in `residual`.
     """
     solver = as_solver(solver)
     if isinstance(solver, Cholesky):
@@ -49,6 +49,9 @@ def solve_rows(
                 f"{curvature.theta.shape[0]}; use solver='cg' with damping"
             )
         return solve_factored(definite(curvature, what), vectors)
+    concrete = is_concrete((curvature.theta, vectors, curvature.damping, curvature.epsilon))
+    if isinstance(solver, LiSSA) and concrete:
+        solver.check(curvature)
     with counting(curvature.progress, what):
         solution = solve_all(curvature, vectors, solver)
         if curvature.progress:
@@ -57,6 +60,11 @@ def solve_rows(
         raise WorkError(
             f"{type(solver).__name__} gave no finite {what}: the matrix is singular or indefinite for it; try a larger "
             "damping, hessian='gauss-newton', solver='gmres', or (LiSSA) a larger scale"
+        )
+    if isinstance(solver, LiSSA) and concrete and solver.diverged(float(jnp.max(solution.residual))):
+        raise WorkError(
+            f"LiSSA diverged: the residual of the {what} is {float(jnp.max(solution.residual)):.2g} times the right-hand "
+            f"side after {solver.steps} steps; try a larger scale or batch, or solver='cg'"
         )
     return solution
 

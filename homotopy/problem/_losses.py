@@ -24,6 +24,15 @@ class AbstractLoss(eqx.Module):
     def output_shape(self, y: Array) -> tuple[int, ...]:
         """Shape of one prediction for targets `y`; raises `RequestError` if `y` does not suit the loss."""
 
+    def check_targets(self, y: Array, output_shape: tuple[int, ...], what: str) -> None:
+        """`RequestError` unless `y`, targets of other points than those of the problem (queries, a test set), suit
+        predictions of shape `output_shape`; `what` names them. Inside a trace only their shape is checked."""
+        found = self.output_shape(y)
+        if found != output_shape:
+            raise RequestError(
+                f"{what} must hold targets of shape {('m', *output_shape)} like the problem's data, but has shape {y.shape}"
+            )
+
     @abc.abstractmethod
     def value(self, prediction: Float[Array, "..."], target: Float[Array, "..."]) -> Float[Array, ""]:
         """ℓ(ŷ, y) of one point."""
@@ -52,13 +61,16 @@ class LogisticLoss(AbstractLoss):
     """ℓ = log(1 + e^ŷ) − yŷ for labels y ∈ {0, 1} and a logit ŷ. D is the KL divergence of σ(ŷ′) from σ(ŷ)."""
 
     def output_shape(self, y):
-        labels = _labels(y, "LogisticLoss")
+        self.check_targets(y, (), "y")
+        return ()
+
+    def check_targets(self, y, output_shape, what):
+        labels = _labels(y, "LogisticLoss", what)
         if labels is not None and not set(labels) <= {0, 1}:
             raise RequestError(
-                f"LogisticLoss needs labels 0 and 1, but y holds {_show(labels)}; "
+                f"LogisticLoss needs labels 0 and 1, but {what} holds {_show(labels)}; "
                 "for several classes use CrossEntropyLoss()"
             )
-        return ()
 
     def value(self, prediction, target):
         prediction = jnp.asarray(prediction)
@@ -77,13 +89,22 @@ class CrossEntropyLoss(AbstractLoss):
     """
 
     def output_shape(self, y):
-        labels = _labels(y, "CrossEntropyLoss")
+        labels = _labels(y, "CrossEntropyLoss", "y")
         if labels is None:
             raise RequestError("CrossEntropyLoss counts the classes in y, so Problem must be built outside jit")
         classes = int(labels[-1]) + 1
         if classes < 2:
             raise RequestError("CrossEntropyLoss needs at least two classes, but every label is 0")
         return (classes,)
+
+    def check_targets(self, y, output_shape, what):
+        labels = _labels(y, "CrossEntropyLoss", what)
+        classes = output_shape[0]
+        if labels is not None and labels[-1] >= classes:
+            raise RequestError(
+                f"{what} must hold classes that the problem's data have, 0…{classes - 1}, but holds {labels[-1]:g}; "
+                "leave those rows out, or train on that class too"
+            )
 
     def value(self, prediction, target):
         return jax.nn.logsumexp(prediction) - jnp.asarray(prediction)[jnp.asarray(target).astype(int)]
@@ -94,15 +115,16 @@ class CrossEntropyLoss(AbstractLoss):
         return jax.nn.logsumexp(prediction) - jax.nn.logsumexp(reference) - jax.nn.softmax(reference) @ step
 
 
-def _labels(y: Array, loss: str) -> np.ndarray | None:
+def _labels(y: Array, loss: str, what: str) -> np.ndarray | None:
     """The sorted distinct class labels in y, or None inside a trace."""
     if y.ndim != 1:
-        raise RequestError(f"{loss} needs one label per point, y of shape (n,), but y has shape {y.shape}")
+        raise RequestError(f"{loss} needs one label per point, {what} of shape (n,), but {what} has shape {y.shape}")
     if isinstance(y, jax.core.Tracer):
         return None
     labels = np.unique(np.asarray(y))
     if (labels != np.round(labels)).any() or labels[0] < 0:
-        raise RequestError(f"{loss} needs class labels 0, 1, …, but y holds {_show(labels)}")
+        advice = "; write the class −1 as 0, (y + 1)/2" if set(labels) == {-1, 1} else ""
+        raise RequestError(f"{loss} needs class labels 0, 1, …, but {what} holds {_show(labels)}{advice}")
     return labels
 
 

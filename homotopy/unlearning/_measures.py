@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from .._checks import Number, Whole, number
 from .._errors import RequestError, WorkError
-from ..problem import Dataset, Problem
+from ..problem import Dataset, Problem, check_queries
 from ..problem._arrays import as_floats
 from . import _checks
 from ._metrics import score
@@ -47,8 +47,7 @@ class Measures:
 def measure(problem: Problem, theta: Any, retrained: Any, test: Dataset) -> Measures:
     """All measures of θ beside the model `retrained` without the points; `test` points were never trained on."""
     here, there = problem.check_theta(theta, "theta"), problem.check_theta(retrained, "retrained")
-    if test.features != problem.data.features:
-        raise RequestError(f"test must have {problem.data.features} features, but has {test.features}")
+    check_queries(problem, test, "test")
     mine, theirs = _scores(problem, here, test), _scores(problem, there, test)
     numbers = [float(value) for value in mine[:6]]
     forget, retain, tested = numbers[:3]

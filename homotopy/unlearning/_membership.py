@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from .._checks import Whole
 from .._errors import RequestError, WorkError
 from .._extras import need
-from ..problem import Dataset, Problem
+from ..problem import Dataset, Problem, check_queries
 from ..problem._arrays import as_floats
 from . import _checks
 
@@ -46,6 +46,7 @@ class MembershipInference:
 
 def attack_features(problem: Problem, theta: Any, data: Dataset) -> Float[np.ndarray, "m features"]:
     """What the attacker sees of each point: the loss, the logit of the label, and the logits sorted from the largest."""
+    check_queries(problem, data, "data")
     return np.asarray(_seen(problem, problem.check_theta(theta, "theta"), data))
 
 

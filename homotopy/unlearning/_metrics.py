@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from .._checks import number
 from .._errors import RequestError
-from ..problem import Dataset, LogisticLoss, Problem
+from ..problem import Dataset, LogisticLoss, Problem, check_features, check_queries
 from ..problem._arrays import as_floats
 
 
@@ -37,7 +37,8 @@ class Utility(AbstractMetric):
     data: Dataset
 
     def soft(self, problem, theta):
-        return jnp.mean(jax.vmap(problem.loss.value)(problem.predict(jnp.asarray(theta), self.data.x), self.data.y))
+        data = check_queries(problem, self.data, "data")
+        return jnp.mean(jax.vmap(problem.loss.value)(problem.predict(jnp.asarray(theta), data.x), data.y))
 
     def hard(self, problem, theta):
         return 1.0 - accuracy(problem, theta, self.data)
@@ -69,7 +70,8 @@ class EqualOpportunity(AbstractMetric):
 
     def __init__(self, x: Any, y: Any, group: Any):
         rows, labels, members = (np.asarray(as_floats(v, w)) for v, w in ((x, "x"), (y, "y"), (group, "group")))
-        if labels.ndim != 1 or rows.shape[:1] != labels.shape or members.shape != labels.shape:
+        LogisticLoss().check_targets(labels, (), "y")
+        if rows.shape[:1] != labels.shape or members.shape != labels.shape:
             raise RequestError(
                 f"x, y and group must have one row per point, but have shapes {rows.shape}, {labels.shape}, {members.shape}"
             )
@@ -102,10 +104,12 @@ class AdversarialLoss(AbstractMetric):
         self.coordinates = jnp.ones(data.features) if coordinates is None else as_floats(coordinates, "coordinates")
         if self.coordinates.shape != (data.features,):
             raise RequestError(
-                f"coordinates must have shape ({data.features},), but has shape {self.coordinates.shape}"
+                f"coordinates must have shape ({data.features},), one per feature, but has {self.coordinates.shape}"
             )
 
     def _attacked(self, problem, theta):
+        check_queries(problem, self.data, "data")
+
         def loss(x, y):
             return problem.loss.value(problem.predict(jnp.asarray(theta), x[None, :])[0], y)
 
@@ -123,7 +127,11 @@ class AdversarialLoss(AbstractMetric):
 
 
 def accuracy(problem: Problem, theta: Float[Array | np.ndarray, " dim"], data: Dataset) -> Float[Array, ""]:
-    """The share of right decisions: the sign of the logit, or the largest logit; NaN for regression."""
+    """The share of right decisions: the sign of the logit, or the largest logit; NaN for regression.
+
+    Raises `RequestError` for points that the problem's loss cannot judge, as every function does that takes test data.
+    """
+    check_queries(problem, data, "data")
     return score(problem, problem.predict(jnp.asarray(theta), data.x), data.y)
 
 
@@ -149,6 +157,7 @@ def base_rate(y: Any) -> float:
 def _logits(problem: Problem, theta: Float[Array | np.ndarray, " dim"], x: Array) -> Array:
     if not isinstance(problem.loss, LogisticLoss):
         raise RequestError("fairness metrics are of binary decisions: use a problem with LogisticLoss")
+    check_features(problem, x, "x")
     return problem.predict(jnp.asarray(theta), x)
 
 

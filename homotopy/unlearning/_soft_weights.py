@@ -20,7 +20,7 @@ from scipy.optimize import linprog, minimize
 
 from .._checks import Number, Whole, number
 from .._errors import RequestError, WorkError
-from ..problem import Problem
+from ..problem import Dataset, Problem, check_queries
 from ..problem._arrays import as_floats
 from . import _checks
 from ._metrics import AbstractMetric
@@ -128,11 +128,16 @@ def weight_influences(
 ) -> tuple[Float[Array, "2"], Float[Array, "2 n"]]:
     """(M, U) at θ and their derivatives by every point's weight, −∇Mᵀ H⁻¹ ∇ℓ_i (per unit of weight added).
 
-    They are those of the minimiser where θ is one. Raises `WorkError` where H (+ nλ) is singular or anything overflows.
+    They are those of the minimiser where θ is one. Raises `WorkError` where H (+ nλ) is singular or anything overflows,
+    `RequestError` if a metric holds points that the problem's loss cannot judge.
     """
     here, shift = _checks.problem(problem).check_theta(theta, "theta"), number(damping, "damping", least=0.0)
     if not isinstance(metric, AbstractMetric) or not isinstance(utility, AbstractMetric):
         raise RequestError("metric and utility must be metrics, such as DemographicParity(x, group) and Utility(data)")
+    # Here, because inside the compiled job there are no labels to look at; a metric of the user's own included.
+    for leaf in jax.tree.leaves((metric, utility), is_leaf=lambda leaf: isinstance(leaf, Dataset)):
+        if isinstance(leaf, Dataset):
+            check_queries(problem, leaf, "the metric's data")
     values, gains, condition = _influences(problem, here, metric, utility, jnp.asarray(shift))
     _regular(condition, values, gains)
     return values, gains

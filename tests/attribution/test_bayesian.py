@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.stats
 from problems import logistic, multi_output, random_ols
 
 from homotopy import (
@@ -11,6 +12,7 @@ from homotopy import (
     ChainsWarning,
     Dataset,
     LinearRegression,
+    LogisticRegression,
     Problem,
     RequestError,
     WorkError,
@@ -65,7 +67,7 @@ def test_at_high_inverse_temperature_it_is_the_damped_influence():
     np.testing.assert_allclose(-beta * np.asarray(leading), damped, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("method", ["langevin", "sgld"])
+@pytest.mark.parametrize("method", ["mala", "langevin", "sgld"])
 def test_sampling_reaches_the_closed_form(method):
     linear, problem, theta = case()
     queries = Dataset(linear.x[:3] + 0.5, linear.y[:3])
@@ -95,6 +97,77 @@ def test_minibatches_and_functions_as_queries():
     )  # fmt: skip
     truth = gaussian_bayesian_influence(problem, theta, inverse_temperature=2.0, localisation=1.0)
     assert np.corrcoef(np.ravel(found.influence), np.ravel(truth))[0, 1] > 0.9
+    assert found.gradients == round(1100 * (50 + 25) * 4 / 2)
+
+
+def share(interval, truth):
+    """The share of values that their intervals hold."""
+    return np.mean((interval[..., 0] <= truth) & (truth <= interval[..., 1]))
+
+
+def student(found):
+    """The intervals that know of no bias."""
+    half = scipy.stats.t.ppf(0.975, 2 * found.chains - 1) * found.standard_error
+    centre = np.asarray(found.influence)
+    return np.stack([centre - half, centre + half], axis=-1)
+
+
+def test_the_intervals_of_minibatches_hold_what_they_are_to_hold():
+    linear, problem, theta = case()
+    truth = -closed_form(linear, np.asarray(theta), 1.0, 0.5)
+    options = {"inverse_temperature": 1.0, "localisation": 0.5, "draws": 1000}
+    with pytest.warns(ChainsWarning, match=r"the step 0.2 biases the influences by about .* step=0.\d+ would do"):
+        found = bayesian_influence(problem, theta, method="sgld", batch_size=2, step=0.2, thin=12, **options)
+    assert found.rhat < 1.01  # the chains agree, on something else
+    assert share(student(found), truth) < 0.6
+    assert share(found.interval(), truth) >= 0.95
+    assert "bias of the step up to" in str(found)
+    # The estimate has the size and the sign of the bias.
+    error = np.ravel(np.asarray(found.influence) - truth)
+    assert np.ravel(found.bias) @ error / (error @ error) == pytest.approx(1.0, abs=0.4)
+
+
+def test_the_adjusted_chains_have_no_bias_of_the_step():
+    shares = []
+    for seed in range(5):
+        linear = random_ols(n=10, d=2, seed=seed)
+        theta = np.linalg.lstsq(linear.x, linear.y, rcond=None)[0]
+        truth = -closed_form(linear, theta, 1.0, 0.5)
+        found = bayesian_influence(
+            linear.problem, theta, inverse_temperature=1.0, localisation=0.5, draws=1000, seed=seed
+        )
+        assert 0.4 < found.acceptance < 0.75  # aimed at 0.574
+        assert not found.bias.any()
+        shares.append(share(found.interval(), truth))
+    assert np.mean(shares) > 0.85
+
+
+def test_the_adjusted_chains_reach_a_posterior_that_is_not_gaussian():
+    """Logistic regression in one dimension by quadrature, with steps at which Euler's variance is off by half."""
+    x, y = np.array([[1.0], [2.0], [-1.0], [0.5]]), np.array([1, 1, 0, 0])
+    problem = Problem(LogisticRegression(), Dataset(x, y), delete=0)
+    beta, gamma = 1.0, 0.2
+    w = np.linspace(-30, 30, 20_001)
+    losses = np.logaddexp(0, x * w) - y[:, None] * x * w
+    weight = np.exp(-beta * losses.sum(axis=0) - 0.5 * gamma * (w - 0.5) ** 2)
+    weight /= weight.sum()
+    away = losses - (losses @ weight)[:, None]
+    truth = -(away * weight) @ away.T
+    options = {"inverse_temperature": beta, "localisation": gamma, "chains": 8, "draws": 2500}
+    found = bayesian_influence(problem, [0.5], step=1.5, **options)
+    np.testing.assert_allclose(found.influence, truth, atol=0.06 * np.abs(truth).max())
+    with pytest.warns(ChainsWarning, match="the step 1.5 biases"):
+        never_refused = bayesian_influence(problem, [0.5], step=1.5, method="sgld", thin=6, **options)
+    assert np.abs(np.asarray(never_refused.influence) - truth).max() > 0.12 * np.abs(truth).max()
+
+
+def test_where_twice_the_step_diverges_nothing_is_known_of_the_bias():
+    _, problem, theta = case()
+    with pytest.warns(ChainsWarning, match="biases the influences by about inf"):
+        found = bayesian_influence(
+            problem, theta, inverse_temperature=1.0, localisation=0.5, draws=400, method="sgld", step=2.5, thin=4
+        )
+    assert np.isinf(found.interval()).all()
 
 
 def test_diagnostics_of_series_with_known_correlation():
@@ -139,6 +212,8 @@ def test_steps_that_diverge_are_no_number():
         bayesian_influence(
             problem, theta, inverse_temperature=1.0, localisation=0.5, draws=300, method="sgld", step=30.0
         )
+    with pytest.raises(WorkError, match="a chain stands still: step = 1e"):
+        bayesian_influence(problem, theta, inverse_temperature=1.0, localisation=0.5, draws=300, step=1e6)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +225,12 @@ def test_steps_that_diverge_are_no_number():
         ({"chains": 0}, "chains must be"),
         ({"method": "nuts"}, "method must be"),
         ({"batch_size": 2}, "batch_size is for"),
+        ({"method": "langevin", "batch_size": 2}, "batch_size is for"),
+        ({"friction": 1.0}, "friction is for"),
+        ({"method": "langevin", "friction": 0.0}, "friction must be"),
+        ({"draws": 10.5}, "draws must be"),
+        ({"seed": -1}, "seed must be"),
+        ({"spread": float("nan")}, "spread must be"),
         ({"method": "sgld", "batch_size": 99}, "batch_size must be a whole number in 1…"),
         ({"step": 0.0}, "step must be"),
         ({"queries": [1.0]}, "queries must be"),

@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+import scipy.integrate
+import scipy.stats
 
 from homotopy import (
     MLP,
@@ -24,6 +26,7 @@ from homotopy.attribution import (
     leave_one_out_values,
     truncated_monte_carlo_shapley,
 )
+from homotopy.attribution._estimate import half_width
 
 
 def by_permutations(value, n):
@@ -188,6 +191,85 @@ def test_the_criteria_stop_or_say_what_is_missing():
     assert change.converged
     assert change.change <= 0.2
     assert change.permutations >= 200
+
+
+@pytest.mark.parametrize(("count", "level", "together"), [(20, 0.95, 1), (50, 0.95, 7), (120, 0.9, 1)])
+def test_the_interval_is_where_the_mixture_likelihood_ratio_reaches_one_over_alpha(count, level, together):
+    alpha = (1 - level) / together
+    t = half_width(np.ones(1), count, level, together)[0]  # in standard errors
+    wide = -2 * np.log(alpha)
+    effect = (wide + np.log(1 + wide)) / 200
+
+    def ratio(t):  # Student's noncentral density, averaged over effects N(0, effect), beside the central one
+        def integrand(delta):
+            density = scipy.stats.nct.pdf(t, count - 1, delta * np.sqrt(count))
+            return density * scipy.stats.norm.pdf(delta, scale=np.sqrt(effect))
+
+        edge = 6 * np.sqrt(effect)
+        return scipy.integrate.quad(integrand, -edge, edge, limit=400)[0] / scipy.stats.t.pdf(t, count - 1)
+
+    assert ratio(t) == pytest.approx(1 / alpha, rel=1e-4)
+    assert ratio(0.98 * t) < 0.97 / alpha
+    assert np.isinf(half_width(np.ones(1), 2, 0.95, 1)).all()
+
+
+def test_the_intervals_hold_at_all_counts_at_once():
+    draws = np.random.default_rng(0).standard_normal((1000, 400))
+    counts = np.arange(2, 401)
+    means = (np.cumsum(draws, axis=1) / np.arange(1, 401))[:, 1:]
+    squares = np.cumsum(draws**2, axis=1)[:, 1:] - counts * means**2
+    errors = np.sqrt(squares / (counts * (counts - 1)))
+    widths = np.array([half_width(np.ones(1), int(k), 0.95, 1)[0] for k in counts])
+    ever = (np.abs(means) > widths * errors).any(axis=1).mean()
+    assert 0.005 < ever <= 0.05
+    student = scipy.stats.t.ppf(0.975, counts - 1)
+    assert (np.abs(means) > student * errors).any(axis=1).mean() > 0.3  # what optional stopping could pick
+
+
+def test_stopping_at_a_narrow_interval_keeps_its_level():
+    """Weighted voting, where Student's intervals at the same stops held 88 % of the values."""
+    inside = []
+    for seed in range(60):
+        weight = np.random.default_rng(seed).exponential(1.0, 5)
+        table = ((np.arange(32)[:, None] >> np.arange(5)) % 2 @ weight > 0.6 * weight.sum()).astype(float)
+
+        def value(masks, table=table):
+            return table[masks @ (1 << np.arange(5))]
+
+        exact = exact_shapley(value, 5, vectorised=True)
+        found = truncated_monte_carlo_shapley(
+            value, 5, permutations=3000, stop_width=0.25, batch=10, seed=seed, vectorised=True
+        )
+        assert found.converged
+        assert "valid at any stopping time" in found.reason
+        interval = found.interval()
+        inside.append((interval[:, 0] <= exact) & (exact <= interval[:, 1]))
+    assert np.mean(inside) >= 0.95
+
+
+def test_contributions_not_seen_yet_are_allowed_for():
+    def value(masks):  # all forty together are worth 1, and fewer nothing: each adds 1 in one of forty orders
+        return np.all(masks, axis=1).astype(float)
+
+    options = {"stop_width": 0.02, "vectorised": True, "batch": 20}
+    found = truncated_monte_carlo_shapley(value, 40, permutations=100, **options)
+    assert not found.converged  # some have only contributed zeros
+    assert (found.values == 0).any()
+    interval = found.interval()
+    assert ((interval[:, 0] <= 1 / 40) & (interval[:, 1] >= 1 / 40)).all()
+    again = truncated_monte_carlo_shapley(value, 40, permutations=60, **options)
+    resumed = truncated_monte_carlo_shapley(value, 40, permutations=100, state=again, **options)
+    np.testing.assert_allclose(resumed.interval(), interval, atol=1e-14)
+
+
+def test_an_asked_width_is_of_the_whole_game_unless_truncation_is_asked_for_too():
+    problem, queries = linear(n=5, ridge=0.5)
+    utility = RefitUtility(problem, queries)
+    whole = truncated_monte_carlo_shapley(utility, 5, permutations=40, batch=20, stop_width=1e-3)
+    assert whole.evaluations == 200
+    assert not whole.converged  # the mean relative change plays no part beside it
+    cut = truncated_monte_carlo_shapley(utility, 5, permutations=40, batch=20, stop_width=1e-3, truncation=0.2)
+    assert "the bias of truncation = 0.2 is not in them" in cut.reason
 
 
 def test_gradient_shapley_sums_to_the_gain_of_the_descent():

@@ -1,14 +1,30 @@
 """(B + nλI)⁻¹v: every solver against the dense answer, each with an honest residual."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import problems
 import pytest
 
-from homotopy import MLP, Dataset, Problem, RequestError
-from homotopy.endpoints import CG, EKFAC, GMRES, Arnoldi, Cholesky, Curvature, LiSSA, influence, inverse_memory
+from homotopy import MLP, Dataset, LinearRegression, Problem, RequestError, WorkError
+from homotopy.endpoints import (
+    CG,
+    EKFAC,
+    GMRES,
+    Arnoldi,
+    Cholesky,
+    Curvature,
+    LiSSA,
+    SolverWarning,
+    influence,
+    influence_matrix,
+    inverse_memory,
+    self_influence,
+)
 from homotopy.endpoints._inverse import solve_all
+from homotopy.endpoints._solvers import solve_rows
 from homotopy.endpoints._spectrum import lanczos, nystrom
 
 
@@ -157,3 +173,47 @@ def test_refusals():
     wide = Problem(MLP(width=2000), problems.random_ols().problem.data, delete=0)
     with pytest.raises(RequestError, match="dense"):
         influence(wide, theta=wide.initial(0), hessian="gauss-newton", damping=0.1)
+
+
+def test_lissa_refuses_an_indefinite_matrix_and_the_damping_it_names_will_do():
+    problem = problems.teacher_student()
+    theta = problem.initial(3)
+    matrix = np.asarray(problem.hessian(theta))
+    lowest = np.linalg.eigvalsh(matrix)[0]
+    assert lowest < -1e-3
+    vectors = np.random.default_rng(0).standard_normal((1, problem.dim))
+    curvature = Curvature(problem, theta)
+    with pytest.raises(
+        WorkError, match=r"indefinite: an eigenvalue is at most -.*; try damping=(.*) or more"
+    ) as caught:
+        solve_rows(curvature, jnp.asarray(vectors), "lissa")
+    damping = float(re.search(r"damping=(\S+) or more", str(caught.value))[1])
+    assert problem.n * damping > -lowest
+    damped = Curvature(problem, theta, damping=damping)
+    found = solve_rows(damped, jnp.asarray(vectors), LiSSA(steps=20_000))
+    exact = np.linalg.solve(matrix + problem.n * damping * np.eye(problem.dim), vectors[0])
+    np.testing.assert_allclose(found.x[0], exact, rtol=1e-3, atol=1e-3 * np.abs(exact).max())
+
+
+def test_lissa_that_must_diverge_or_did_is_refused():
+    linear = problems.random_ols(n=20, d=3)
+    curvature = Curvature(linear.problem, jnp.zeros(3))
+    vectors, largest = jnp.ones((1, 3)), np.linalg.eigvalsh(linear.hessian())[-1]
+    for share in (0.1, 0.45):
+        with pytest.raises(RequestError, match="scale must be above half of the largest eigenvalue"):
+            solve_rows(curvature, vectors, LiSSA(scale=share * largest))
+    assert float(solve_rows(curvature, vectors, LiSSA(scale=0.7 * largest)).residual[0]) < 1e-6
+    # One point carries the curvature: whenever a batch of one draws it, the iterate is multiplied.
+    x = np.concatenate([[[10.0, 0.0]], 0.1 * np.random.default_rng(0).standard_normal((99, 2))])
+    outlier = Problem(LinearRegression(), Dataset(x, np.ones(100)), delete=0)
+    with pytest.raises(WorkError, match="LiSSA diverged: the residual of the influence is"):
+        solve_rows(Curvature(outlier, jnp.zeros(2)), jnp.ones((1, 2)), LiSSA(batch=1, scale=60.0))
+
+
+@pytest.mark.parametrize("solver", [LiSSA(steps=2), CG(max_steps=1)])
+def test_answers_without_a_residual_say_where_they_fall_short(solver):
+    problem = problems.random_ols(n=12, d=3).problem
+    with pytest.warns(SolverWarning, match=r"did not reach the answer for \d+ of 12 right-hand sides"):
+        self_influence(problem, solver=solver)
+    exact = influence_matrix(problem)
+    np.testing.assert_allclose(influence_matrix(problem, solver="cg"), exact, rtol=1e-7, atol=1e-9)
