@@ -5,6 +5,7 @@ the end of an arc with ε = 1. At T, long after it, the fast modes have forgotte
 search that looks at T only stops short. Here z = 0 is solved at the arrival itself, by Gauss–Newton in all times.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +13,12 @@ import numpy as np
 from ._linear import Vector
 from ._switching import Bang, Window
 
-_EXACT = 1e-13  # ‖z‖ below this times ‖z(s)‖ is 0
+_REACHED = 16.0  # ‖z‖ below so many roundings of the way there is 0
+_EXACT = 1e-13  # … and so it is below this times ‖z(s)‖ where nobody can arrive but by waiting
 # … and so it is below this times ‖θ*₋‖ and the distances of where the flows rest: the rounding of θ itself.
 _ROUNDING = 1e-15
 _STEPS = 40
+_SHARES = (1e-6, 1e-3, 0.1, 0.3, 0.5, 0.7, 0.9)  # of [s, T] that equally spaced switches fill
 
 
 class Arrival(NamedTuple):
@@ -34,17 +37,19 @@ def exactness(window: Window) -> float:
 
 def arrive(window: Window, bang: Bang) -> Arrival | None:
     """The exact arrival by T near `bang`; None where Gauss–Newton finds none. The metric plays no part."""
-    times = bang.switches
+    times, plain = bang.switches, replace(window.control, metric=None)
     if (bang.first + len(times)) % 2:  # still ε = 1 at T
         times = np.append(times, window.t1)
     if not len(times):
         return None
-    near = exactness(window)
     z, slopes = _end(window, bang.first, times)
+    start = float(np.linalg.norm(window.begin))
     for _ in range(_STEPS):
         distance = float(np.linalg.norm(z))
-        if distance <= near:
-            return Arrival(Bang(bang.first, times[:-1]), float(times[-1]))
+        if distance <= _EXACT * start:
+            arrived = Arrival(Bang(bang.first, times[:-1]), float(times[-1]))
+            if distance <= _REACHED * replace(window, t1=arrived.time, control=plain).rounding(arrived.bang):
+                return arrived
         step = np.linalg.lstsq(slopes, -z, rcond=1e-13)[0]
         gaps = np.diff(np.concatenate([[window.s], times, [window.t1]]))
         closing = np.diff(np.concatenate([[0.0], step, [0.0]]))
@@ -63,6 +68,17 @@ def arrive(window: Window, bang: Bang) -> Arrival | None:
     return None
 
 
+def spaced(window: Window) -> list[Bang]:
+    """Enough equally spaced switches for z = 0, the last of them after an arc with ε = 1."""
+    dim, spaced = len(window.begin), []
+    for first in (0, 1):
+        count = dim + (dim + first) % 2
+        for share in _SHARES:
+            times = window.s + share * window.length * np.arange(1, count + 1) / count
+            spaced.append(Bang(first, times))
+    return spaced
+
+
 def _end(window: Window, first: int, times: Vector) -> tuple[Vector, Vector]:
     """z at the last of `times`, and its derivatives (dim, times)."""
     control = window.control
@@ -70,7 +86,7 @@ def _end(window: Window, first: int, times: Vector) -> tuple[Vector, Vector]:
     for k, time in enumerate(times):
         phase = control.phase(float((first + k) % 2))
         flow = phase.propagator(time - at)
-        z = phase.rest + flow @ (z - phase.rest)
+        z = flow @ z + phase.driven(time - at)
         slopes = flow @ slopes
         # Later by dt: dt more of this phase, and dt less of the next one, which the next round takes off.
         slopes[:, k] = phase.drive - phase.hessian @ z

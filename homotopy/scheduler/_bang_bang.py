@@ -10,21 +10,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._linear import Vector
-from ._step import time_grid
-from ._switching import Bang, Window
+from ._arrival import Arrival, arrive, spaced
+from ._dual import reach
+from ._guesses import first_guesses
+from ._switching import Bang, Window, flip, tidy
+from ._violation import RESIDUAL, violation
 
-# A local optimum is accepted when the Pontryagin residual is below this.
-RESIDUAL = 1e-9
-# The coarse table: this many intervals of [s, T], so half its square of pairs, and this many of its minima per first value.
-_CELLS, _PER_TABLE = 20, 2
+# A search that ended with a residual above this begins again, from a table so fine.
+UNSETTLED, _MORE_CELLS = 1e-6, 70
+# An energy below this times E_b may be an exact arrival that was missed.
+_CLOSE = 1e-4
 _NEWTON_STEPS, _ROUNDS, _ROUNDS_SINGULAR = 60, 60, 5
-# E below this times ‖z(s)‖² is rounding: θ*₋ is reached exactly.
-REACHED = 1e-26
-# E below this times ‖z(s)‖² is not worth a second opinion.
+# √(2E) below so many roundings of z(T) is 0: θ*₋ is reached exactly.
+REACHED = 64.0
+# E below this times E_b is not worth a second opinion.
 NEGLIGIBLE = 1e-12
 # At most this many distinct local optima are followed up.
 _SETTLED = 5
+# Flips down to this share of the interval that σ contradicts are tried, from so many times in it.
+_NARROWEST, _NARROW = 1e-13, 20
+_EPS = np.finfo(float).eps
 
 
 class Local(NamedTuple):
@@ -42,10 +47,46 @@ def search_bang_bang(window: Window, switch_price: float = 0.0) -> list[Local]:
     With a price on jumps every local optimum is also tried with each arc removed, and the cheapest is kept.
     """
     found = _search(window)
+    if window.control.single is not None and not window.price and not switch_price:
+        found = _closer(window, found)
     if switch_price:
         found = [*found, *(fewer for local in found for fewer in _fewer(window, local, switch_price))]
         found = [local._replace(value=local.value + switch_price * jumps(local.bang)) for local in found]
-    return sorted(found, key=lambda local: (local.value, len(local.bang.switches)))
+    best = min(found, key=lambda local: local.value)
+    tie = best.value + window.noise(best.bang, best.value)
+    # Among those that rounding does not tell apart, the simplest.
+    return sorted(
+        found,
+        key=lambda local: (local.value > tie, local.value if local.value > tie else 0.0, *_simplicity(local.bang)),
+    )
+
+
+def _simplicity(bang: Bang) -> tuple[int, int]:
+    return len(bang.switches), bang.first
+
+
+def _closer(window: Window, found: list[Local]) -> list[Local]:
+    """With the exact arrivals near what was found; where Pontryagin's principle still fails, from more starts as well."""
+    best = found[0]
+    if is_reached(window, best.value, best.bang):
+        return found
+    if best.value > _CLOSE * window.baseline and best.residual <= RESIDUAL:
+        return found
+    near = [arrive(window, local.bang) for local in found if local.value <= _CLOSE * window.baseline]
+    found = [*found, *(_arrived(window, arrival) for arrival in near if arrival is not None)]
+    best = min(found, key=lambda local: local.value)
+    if best.residual > UNSETTLED and not is_reached(window, best.value, best.bang):
+        more = sorted((polish(window, start) for start in first_guesses(window, _MORE_CELLS)), key=lambda pair: pair[1])
+        found += [settle(window, *pair) for pair in more[:_SETTLED]]
+        found += [
+            _arrived(window, arrival) for arrival in map(lambda bang: arrive(window, bang), spaced(window)) if arrival
+        ]
+    return found
+
+
+def _arrived(window: Window, arrival: Arrival) -> Local:
+    bang = tidy(window, Bang(arrival.bang.first, np.append(arrival.bang.switches, arrival.time)))
+    return settle(window, bang, window.value(bang))
 
 
 def jumps(bang: Bang) -> int:
@@ -70,8 +111,10 @@ def _fewer(window: Window, local: Local, switch_price: float) -> list[Local]:
 
 
 def _search(window: Window) -> list[Local]:
-    polished: list[tuple[Bang, float]] = [polish(window, start) for start in _starts(window)]
-    size = float(window.begin @ window.begin)
+    if no_switch_matters(window):
+        none = Bang(0, np.zeros(0))
+        return [Local(none, window.value(none), 0.0)]
+    polished: list[tuple[Bang, float]] = [polish(window, start) for start in first_guesses(window)]
     found: list[Local] = []
     seen: list[tuple[Bang, float, int]] = []
     for bang, value in sorted(polished, key=lambda pair: pair[1]):
@@ -84,7 +127,7 @@ def _search(window: Window) -> list[Local]:
         else:
             index = seen[at][2]
             found[index] = found[index]._replace(starts=found[index].starts + 1)
-        if window.price == 0 and found[0].value <= NEGLIGIBLE * size:
+        if window.price == 0 and found[0].value <= NEGLIGIBLE * window.baseline:
             break  # the other starts lie in the flat valley around E = 0, and creep
     merged: list[Local] = []
     for local in sorted(found, key=lambda local: (local.value, len(local.bang.switches))):
@@ -96,49 +139,42 @@ def _search(window: Window) -> list[Local]:
     return merged
 
 
-def is_reached(window: Window, value: float) -> bool:
-    """Whether an unpriced objective is 0 up to rounding."""
-    return bool(window.price == 0 and value <= REACHED * float(window.begin @ window.begin))
+def no_switch_matters(window: Window) -> bool:
+    """Whether every ε(t) changes E by less than the rounding of E, and nothing is to be decided.
+
+    ‖z(T)‖ differs by ∫‖∇ℓ_J‖dt at most between two schedules, since every flow contracts.
+    """
+    control = window.control
+    pushes = np.linalg.norm(control.deleted_hessian, 2) * reach(window) + np.linalg.norm(control.pull)
+    largest = 1.0 if control.metric is None else float(np.linalg.norm(control.metric, 2))
+    moved = np.sqrt(largest) * float(pushes) * window.length
+    none = Bang(0, np.zeros(0))
+    effect = moved * (np.sqrt(2.0 * window.baseline) + 0.5 * moved) + window.price * window.length
+    return bool(effect <= window.noise(none, window.baseline))
 
 
-def _starts(window: Window) -> list[Bang]:
-    none = np.zeros(0)
-    taus = time_grid(window, 48, 16)
-    values = window.values(1, taus[:, None])
-    lowest = np.flatnonzero((values[1:-1] <= values[:-2]) & (values[1:-1] <= values[2:])) + 1
-    starts = [Bang(0, none), Bang(1, none), *(Bang(1, taus[[k]]) for k in lowest)]
-    grid = np.linspace(window.s, window.t1, _CELLS + 1)
-    left, right = np.triu_indices(_CELLS + 1)
-    for first in (0, 1):
-        table = np.full((_CELLS + 3, _CELLS + 3), np.inf)
-        table[left + 1, right + 1] = window.values(first, np.stack([grid[left], grid[right]], axis=1))
-        core = table[1:-1, 1:-1]
-        lowest = np.isfinite(core)
-        for i in (0, 1, 2):
-            for j in (0, 1, 2):
-                if (i, j) != (1, 1):
-                    lowest &= core <= table[i : i + _CELLS + 1, j : j + _CELLS + 1]
-        rows, columns = np.nonzero(lowest)
-        best = np.argsort(core[rows, columns])[:_PER_TABLE]
-        starts.extend(tidy(window, Bang(first, grid[[rows[k], columns[k]]])) for k in best)
-    return starts
+def is_reached(window: Window, value: float, bang: Bang | None = None) -> bool:
+    """Whether an unpriced objective is 0 up to the rounding of z(T), under `bang` where that is known."""
+    if window.price or value > NEGLIGIBLE * window.size**2:
+        return value == 0.0 and not window.price
+    rounding = _EPS * window.size if bang is None else max(window.rounding(bang), _EPS * window.size)
+    return bool(value <= 0.5 * (REACHED * rounding) ** 2)
 
 
 def polish(window: Window, bang: Bang) -> tuple[Bang, float]:
     """Newton's method in the switch times, kept in order; the objective never rises."""
-    size = float(np.linalg.norm(window.begin))
     for _ in range(_NEWTON_STEPS):
         if not len(bang.switches):
             break
         value, gradient, hessian = window.evaluate(bang)
         if len(gradient) == 1:
-            step = -gradient / max(abs(hessian[0, 0]), 1e-300)
+            step = -gradient / (abs(hessian[0, 0]) or np.inf)
         else:
             curvature, axes = np.linalg.eigh(hessian)
-            curvature = np.maximum(np.abs(curvature), 1e-12 * np.abs(curvature).max() + 1e-300)
+            curvature = np.maximum(np.abs(curvature), 1e-12 * np.abs(curvature).max() or np.inf)
             step = -axes @ ((axes.T @ gradient) / curvature)
         promised = float(gradient @ step)
-        rounding = 4e-16 * size * np.sqrt(2.0 * abs(value)) + 1e-31 * size**2
+        rounding = 4e-16 * window.size * np.sqrt(2.0 * abs(value)) + 1e-31 * window.size**2
         gaps = np.diff(np.concatenate([[window.s], bang.switches, [window.t1]]))
         closing = np.diff(np.concatenate([[0.0], step, [0.0]]))
         shrinks = closing < 0
@@ -163,94 +199,41 @@ def settle(window: Window, bang: Bang, value: float) -> Local:
     # With several points, or a price on ∫ε, the optimum may have singular arcs, which ever more switches only imitate.
     bang_bang = window.control.single is not None and not window.price
     for _ in range(_ROUNDS if bang_bang else _ROUNDS_SINGULAR):
-        if is_reached(window, value):
+        if is_reached(window, value, bang):
             return Local(bang, value, 0.0)
-        residual, interval = violation(window, bang)
+        residual, interval, gain = violation(window, bang)
+        noise = window.noise(bang, value)
+        if gain <= noise:  # E does not see it
+            return Local(bang, value, 0.0)
         if residual <= RESIDUAL or interval is None:
             break
         low, middle, high = interval
         fraction = 1.0
         while fraction > 1e-6:
             trial = flip(window, bang, middle - fraction * (middle - low), middle + fraction * (high - middle))
-            if window.value(trial) < value:
+            if window.value(trial) < value - noise:
                 break
             fraction *= 0.5
         else:
-            break
+            trial = _narrow_flip(window, bang, low, high)
+            if not window.value(trial) < value - noise:
+                break
         better, better_value = polish(window, trial)
-        if not better_value < value:
+        if not better_value < value - noise:
             break
         bang, value = better, better_value
     return Local(bang, value, residual)
 
 
-def violation(window: Window, bang: Bang) -> tuple[float, tuple[float, float, float] | None]:
-    """∫|ε − 1[σ<0]||σ|dt / ∫|σ|dt, and the interval (start, worst time, end) that contributes most to it."""
-    ts = np.union1d(time_grid(window, 128, 32), bang.switches)
-    sigma = window.sigma(bang, ts)
-    positive, negative = signed_parts(sigma[:-1], sigma[1:], np.diff(ts))
-    wrong = np.where(bang.at(0.5 * (ts[1:] + ts[:-1])) > 0, positive, negative)
-    total = float(np.sum(positive + negative))
-    if total == 0.0:
-        return 0.0, None
-    bad = wrong > 1e-3 * RESIDUAL * total / len(wrong)
-    if not bad.any():
-        return float(np.sum(wrong)) / total, None
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], bad.astype(int), [0]]))).tolist()
-    # A run of bad cells under one value of ε is one interval; a switch inside the run divides it.
-    runs = [run for low, high in zip(edges[::2], edges[1::2], strict=True) for run in _divide(bang, ts, low, high)]
-    low, high = max(runs, key=lambda run: wrong[run[0] : run[1]].sum())
-    middle = low + int(np.argmax(wrong[low:high]))
-    return float(np.sum(wrong)) / total, (
-        _crossing(ts, sigma, low, ts[low]),
-        0.5 * (ts[middle] + ts[middle + 1]),
-        _crossing(ts, sigma, high - 1, ts[high]),
+def _narrow_flip(window: Window, bang: Bang, low: float, high: float) -> Bang:
+    """The best flip on a part of [low, high] that begins and lasts anything: where z is small the pulses are short."""
+    starts, lasting = np.linspace(low, high, _NARROW, endpoint=False), np.geomspace(_NARROWEST, 1.0, 2 * _NARROW)
+    parts = np.stack(np.broadcast_arrays(starts[:, None], starts[:, None] + np.outer(high - starts, lasting)), axis=-1)
+    rows = np.sort(
+        np.concatenate([np.broadcast_to(bang.switches, (*parts.shape[:2], len(bang.switches))), parts], axis=2)
     )
-
-
-def _divide(bang: Bang, ts: Vector, low: int, high: int) -> list[tuple[int, int]]:
-    inside = [int(k) for k in np.searchsorted(ts, bang.switches) if low < k < high]
-    return list(zip([low, *inside], [*inside, high], strict=True))
-
-
-def _crossing(ts: Vector, sigma: Vector, cell: int, otherwise: float) -> float:
-    """Where σ, linear on the cell, is 0; `otherwise` if it keeps its sign there."""
-    before, after = sigma[cell], sigma[cell + 1]
-    if before * after >= 0:
-        return float(otherwise)
-    return float(ts[cell] + (ts[cell + 1] - ts[cell]) * before / (before - after))
-
-
-def signed_parts(left: Vector, right: Vector, width: Vector) -> tuple[Vector, Vector]:
-    """∫max(σ, 0) and ∫max(−σ, 0) over cells on which σ runs linearly from `left` to `right`."""
-    span = np.abs(left) + np.abs(right)
-    crossing = left * right < 0
-    safe = np.where(crossing, span, 1.0)
-    positive = np.where(crossing, 0.5 * np.maximum(left, right) ** 2 / safe, 0.5 * np.maximum(left + right, 0.0))
-    negative = np.where(crossing, 0.5 * np.minimum(left, right) ** 2 / safe, 0.5 * np.maximum(-left - right, 0.0))
-    return positive * width, negative * width
-
-
-def flip(window: Window, bang: Bang, low: float, high: float) -> Bang:
-    """ε replaced by 1 − ε on [low, high]."""
-    return tidy(window, Bang(bang.first, np.sort(np.concatenate([bang.switches, [low, high]]))))
-
-
-def tidy(window: Window, bang: Bang) -> Bang:
-    """The same ε without empty arcs."""
-    tiny = 1e-13 * window.length
-    first = bang.first
-    kept: list[float] = []
-    for switch in bang.switches:
-        if switch >= window.t1 - tiny:
-            continue
-        if kept and switch - kept[-1] <= tiny:
-            kept.pop()
-        elif switch <= window.s + tiny:
-            first = 1 - first
-        else:
-            kept.append(float(switch))
-    return Bang(first, np.array(kept))
+    rows = rows.reshape(-1, rows.shape[2])
+    return tidy(window, Bang(bang.first, rows[int(np.argmin(window.values(bang.first, rows)))]))
 
 
 def _position(window: Window, bang: Bang, others: list[Bang]) -> int | None:

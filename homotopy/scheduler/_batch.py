@@ -86,7 +86,7 @@ def search_all(
     certified = bounds > -np.inf
     return SearchTable(
         points, energies, baselines, np.where(certified, np.maximum(bounds, 0.0), 0.0), certified,
-        np.array([is_reached(here, float(value)) for here, value in zip(windows, energies, strict=True)]),
+        np.array([is_reached(*row) for row in zip(windows, energies.tolist(), bangs, strict=True)]),
         np.array([len(bang.switches) for bang in bangs]), residuals, windows, bangs,
     )  # fmt: skip
 
@@ -94,7 +94,7 @@ def search_all(
 def _row(here: Window, certify: bool) -> tuple[Window, Bang, float, float, float, float]:
     best = search_bang_bang(here)[0]
     bound: float | None = None
-    if is_reached(here, best.value):
+    if is_reached(here, best.value, best.bang):
         bound = 0.0
     elif certify:
         bound = dual_bound(here, here.ends(best.bang.first, best.bang.switches[None])[0])
@@ -115,7 +115,6 @@ class BangBangFlow:
         if not problem.least_squares:
             raise RequestError("BangBangFlow is for linear regression; use simulate for other models")
         self._control = linear_control(problem, np.zeros(problem.dim), np.zeros(problem.dim))
-        self._control.full.rest, self._control.keep.rest  # noqa: B018  (the decompositions)
 
     def __call__(self, theta0: Any, switches: Any, *, t1: Number, first: Whole = 1) -> Float[np.ndarray, "rows dim"]:
         """θ(T) for each row of `switches`."""

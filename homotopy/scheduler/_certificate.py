@@ -66,5 +66,6 @@ def certify(window: Window, value: float, best_end: Vector | None, how: str, sin
 
 
 def _made(kind: CertificateKind, bound: float, value: float, margin: float) -> Certificate:
-    bound = float(max(bound, 0.0))
-    return Certificate(kind, bound, float(value - bound), float(margin))
+    # What was subtracted for rounding may be less than what rounds in E itself.
+    bound = float(min(max(bound, 0.0), max(value, 0.0)))
+    return Certificate(kind, bound, float(max(value, 0.0) - bound), float(margin))

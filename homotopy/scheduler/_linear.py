@@ -1,66 +1,36 @@
-"""Linear regression under ε ∈ {0, 1} in NumPy: two eigendecompositions, and every bang-bang flow is known exactly.
+"""Linear regression under ε ∈ {0, 1} in NumPy: two decompositions, and every bang-bang flow is known exactly.
 
 NumPy, not JAX: one search is a handful of small matrix products, done before a compiler would have started.
 Notation: z = θ − θ*₋, H₋ `keep.hessian` (ε = 0), H `full.hessian` (ε = 1), G = H − H₋ `deleted_hessian`, and
 ∇ℓ_J = Gz − a with a = −∇ℓ_J(θ*₋) `pull`; for one deleted point G = x_j x_jᵀ and a = x_j r_j. M `metric`: E = ½ zᵀMz.
+
+Rank and θ*₋ are decided on equilibrated columns, so they do not depend on units; rates are squared singular values of
+the rows in the user's own units, in which the flow is θ̇ = −∇R.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..problem import Problem
+from ..problem._columns import column_scales
+from ._fit import FITS, check_range, fit_rows
+from ._phase import Factor, Phase, Vector, factor, indefinite_phase, phase_of
 
-Vector = NDArray[np.float64]
+_EPS = np.finfo(float).eps
+
+Kept: TypeAlias = tuple[Vector, Vector, NDArray[np.intp]]
 
 
 @dataclass(frozen=True)
-class Phase:
-    """The flow ż = b − Hz of one constant ε, in the eigenvectors of H; rates within rounding of 0 are 0."""
+class Deleted:
+    """The deleted rows x_j (k, d) and their residuals r_j (k, outputs) at the target."""
 
-    hessian: Vector
-    drive: Vector
-
-    @cached_property
-    def _modes(self) -> tuple[Vector, Vector]:
-        rates, vectors = np.linalg.eigh(self.hessian)
-        rates[rates <= len(rates) * np.finfo(float).eps * np.abs(rates).max()] = 0.0
-        return rates, vectors
-
-    @property
-    def rates(self) -> Vector:
-        """Eigenvalues of H, ascending, ≥ 0."""
-        return self._modes[0]
-
-    @property
-    def vectors(self) -> Vector:
-        """Eigenvectors of H, in columns."""
-        return self._modes[1]
-
-    @cached_property
-    def rest(self) -> Vector:
-        """H⁺b, where every mode that moves comes to rest."""
-        moving = self.rates > 0
-        drive = self.vectors.T @ self.drive
-        return self.vectors @ np.where(moving, drive / np.where(moving, self.rates, 1.0), 0.0)
-
-    def equilibrium(self, start: Vector) -> Vector:
-        """lim z(t) from z(0) = `start`: H⁺b + (I − H⁺H) z(0)."""
-        still = self.vectors[:, self.rates == 0]
-        return self.rest + still @ (still.T @ start)
-
-    def flow(self, start: Vector, times: Vector) -> Vector:
-        """z(t) (times, dim) at the times t ≥ 0 from z(0) = `start`."""
-        # A mode that does not move has rate 0 and rest 0: it stays where it is.
-        decay = np.exp(-np.multiply.outer(np.asarray(times, dtype=float), self.rates))
-        return self.rest + (decay * (self.vectors.T @ (start - self.rest))) @ self.vectors.T
-
-    def propagator(self, length: float) -> Vector:
-        """e^{−H·length} (dim, dim)."""
-        return (self.vectors * np.exp(-self.rates * length)) @ self.vectors.T
+    rows: Vector
+    residuals: Vector
 
 
 @dataclass(frozen=True)
@@ -73,24 +43,46 @@ class LinearControl:
     target: Vector
     single: tuple[Vector, float] | None
     """(x_j, r_j) where one point with one output is deleted: only there does the bang-bang theorem hold."""
-    metric: Vector | None = None
+    metric: Vector | None
     """M of the energy ½ zᵀMz; the identity when None."""
+    deleted: Deleted
+    kept: Kept
+    """R (d, d) of the kept rows, columns longest first, its right-hand sides (d, outputs), and the order of the columns."""
+    condition: float
+    """Of the kept rows with equilibrated columns, what is of rank 0 left out."""
+    deficient: bool
+    """Whether the kept rows leave a direction undecided, whatever the units."""
 
     @cached_property
     def deleted_hessian(self) -> Vector:
         """G = ∇²ℓ_J."""
-        return self.full.hessian - self.keep.hessian
+        return _gram(self.deleted.rows, self.deleted.residuals.shape[1])
 
     @cached_property
     def pull(self) -> Vector:
         """a = −∇ℓ_J(θ*₋)."""
-        return self.full.drive - self.keep.drive
+        return (self.deleted.rows.T @ self.deleted.residuals).reshape(-1)
 
     def phase(self, epsilon: float) -> Phase:
-        """The flow under the constant ε ∈ [0, 1]."""
+        """The flow under a constant ε."""
         if epsilon in (0.0, 1.0):
             return self.full if epsilon else self.keep
-        return Phase(self.keep.hessian + epsilon * self.deleted_hessian, self.keep.drive + epsilon * self.pull)
+        hessian = self.keep.hessian + epsilon * self.deleted_hessian
+        drive = self.keep.drive + epsilon * self.pull
+        if epsilon < 0:
+            return indefinite_phase(hessian, drive)
+        return _weighted_phase(self.kept, self.deleted, epsilon, self.deficient, hessian, drive)
+
+    def at_target(self, z: Vector) -> bool:
+        """Whether z is 0 to the rounding of θ*₋ itself, each column in its own units."""
+        widths = np.empty(len(self.kept[2]))
+        widths[self.kept[2]] = np.linalg.norm(self.kept[0], axis=0)
+        widths = np.hypot(widths, np.linalg.norm(self.deleted.rows, axis=0))[:, None]
+        known = FITS * _EPS * min(self.condition, 1e8)
+        return bool(
+            np.linalg.norm(z.reshape(len(widths), -1) * widths)
+            <= known * np.linalg.norm(self.target.reshape(len(widths), -1) * widths)
+        )
 
     def deleted_gradient(self, z: Vector) -> Vector:
         """∇ℓ_J for the rows of `z` (…, dim)."""
@@ -140,12 +132,10 @@ def bang_bang_ends(control: LinearControl, z: Vector, first: int, switches: Vect
     turn = control.keep.vectors.T @ control.full.vectors  # from the modes of H to those of H₋
     edges = np.concatenate([np.full((len(switches), 1), s), switches, np.full((len(switches), 1), t1)], axis=1)
     lengths = np.diff(edges, axis=1)
-    rests = [phase.vectors.T @ phase.rest for phase in phases]
     modes = phases[first].vectors.T @ z
     epsilon = first
     for k in range(lengths.shape[1]):
-        decay = np.exp(np.multiply.outer(lengths[:, k], -phases[epsilon].rates))
-        modes = rests[epsilon] + decay * (modes - rests[epsilon])
+        modes = phases[epsilon].advance(modes, lengths[:, k])
         if k + 1 < lengths.shape[1]:
             modes = modes @ (turn.T if epsilon else turn)
             epsilon = 1 - epsilon
@@ -161,34 +151,68 @@ def linear_control(
 ) -> LinearControl:
     """The control system of a linear regression problem; θ*₋ is the limit of the ε = 0 flow from θ₀ unless given.
 
-    `delete` takes the place of the problem's own deleted set.
+    `delete` takes the place of the problem's own deleted set. Raises `RequestError` if the squares of the data over- or
+    underflow.
     """
     x, y = np.asarray(problem.data.x), np.asarray(problem.data.y)
+    check_range(x, "x")
+    check_range(y, "y")
+    y = y.reshape(len(y), -1)
     removed = np.atleast_1d(np.asarray(problem.delete if delete is None else delete))
     theta0 = np.asarray(theta0, dtype=float)
-    outputs = y.size // len(y)
     kept = np.ones(len(x), dtype=bool)
     kept[removed] = False
-    hessian, drive = _moments(x[kept], y[kept], outputs)
-    hessian += float(problem.ridge) * np.eye(len(hessian))
-    more, pull = _moments(x[removed], y[removed], outputs)
-    keep = Phase(hessian, drive)
+    fit = fit_rows(x[kept], y[kept], float(problem.ridge))
+    best = fit.target(theta0.reshape(x.shape[1], -1))
     given = target is not None
-    target = np.asarray(target, dtype=float) if given else keep.equilibrium(theta0)
-    # H₋θ*₋ = b₋ wherever θ*₋ was computed here: exactly 0 instead of rounding keeps E = 0 reachable.
-    rest = drive - hessian @ target if given else np.zeros_like(drive)
-    if np.abs(rest).max() <= 1e-10 * (1e-300 + np.abs(hessian) @ np.abs(target) + np.abs(drive)).max():
-        rest = np.zeros_like(rest)
-    pull = pull - more @ target
-    still = Phase(hessian, rest)
-    still.__dict__["_modes"] = keep._modes  # the same matrix
-    single = (x[removed[0]], float(y[removed[0]] - x[removed[0]] @ target)) if len(removed) == outputs == 1 else None
-    return LinearControl(still, Phase(hessian + more, rest + pull), theta0 - target, target, single, metric)
+    chosen = best if target is None else np.asarray(target, dtype=float).reshape(best.shape)
+    # What the kept rows still pull at the target: exactly 0 where that is θ*₋, so that E = 0 stays reachable.
+    left = np.zeros_like(fit.sides)
+    if given and not fit.same(chosen, best):
+        left = fit.sides - fit.triangle @ chosen[fit.order]
+        left -= fit.outside(left)
+    pulled = y[removed] - x[removed] @ chosen
+    pulled[np.abs(pulled) <= fit.rounding(x[removed], y[removed], chosen)] = 0.0
+    deleted = Deleted(x[removed], pulled)
+    outputs = y.shape[1]
+    rows, sides = (fit.triangle, left, fit.order), fit.triangle.T @ left
+    drive = np.empty_like(sides)
+    drive[fit.order] = sides
+    hessian = _gram(x[kept], outputs) + float(problem.ridge) * np.eye(best.size)
+    turned = factor(fit.triangle, left)
+    keep = phase_of(_unsorted(turned, fit.order), fit.rank, hessian, drive.reshape(-1))
+    more = _gram(deleted.rows, outputs), (deleted.rows.T @ pulled).reshape(-1)
+    deficient = fit.rank < len(fit.order)
+    full = _weighted_phase(rows, deleted, 1.0, deficient, hessian + more[0], keep.drive + more[1])
+    single = (x[removed[0]], float(pulled[0, 0])) if len(removed) == outputs == 1 else None
+    flat = chosen.reshape(-1)
+    return LinearControl(
+        keep, full, theta0 - flat, flat, single, metric, deleted, rows, fit.condition, deficient
+    )  # fmt: skip
 
 
-def _moments(x: Vector, y: Vector, outputs: int) -> tuple[Vector, Vector]:
-    """XᵀX ⊗ I and Xᵀy; θ holds the matrix (features, outputs) row by row."""
-    hessian: Vector = x.T @ x
-    if outputs > 1:
-        hessian = np.asarray(np.kron(hessian, np.eye(outputs)), dtype=float)
-    return hessian, (x.T @ y).reshape(-1)
+def _weighted_phase(
+    kept: Kept, deleted: Deleted, epsilon: float, deficient: bool, hessian: Vector, drive: Vector
+) -> Phase:
+    """The phase of the kept rows and √ε times the deleted ones."""
+    triangle, left, order = kept
+    root = np.sqrt(epsilon)
+    rows = np.concatenate([triangle, root * deleted.rows[:, order]])
+    rank = len(order)
+    if deficient:
+        sizes = np.linalg.svd(rows / column_scales(rows), compute_uv=False)
+        rank = int(np.sum(sizes > max(rows.shape) * _EPS * sizes[0]))
+    turned = factor(rows, np.concatenate([left, root * deleted.residuals]))
+    return phase_of(_unsorted(turned, order), rank, hessian, drive)
+
+
+def _unsorted(found: Factor, order: NDArray[np.intp]) -> Factor:
+    vectors = np.empty_like(found.vectors)
+    vectors[order] = found.vectors
+    return Factor(found.sizes, vectors, found.sides)
+
+
+def _gram(rows: Vector, outputs: int) -> Vector:
+    """XᵀX ⊗ I; θ holds the matrix (features, outputs) row by row."""
+    gram: Vector = rows.T @ rows
+    return gram if outputs == 1 else np.asarray(np.kron(gram, np.eye(outputs)), dtype=float)

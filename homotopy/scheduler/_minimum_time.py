@@ -11,16 +11,15 @@ from dataclasses import replace
 import numpy as np
 
 from .._errors import RequestError, WorkError
-from ._arrival import Arrival, arrive, exactness
-from ._bang_bang import Local, polish, search_bang_bang, settle, tidy
+from ._arrival import Arrival, arrive, exactness, spaced
+from ._bang_bang import Local, polish, search_bang_bang, settle
 from ._certificate import Certificate
 from ._result import SearchResult
 from ._search_linear import arcs_of, as_schedule, baseline_energy
-from ._switching import Bang, Window
+from ._switching import Bang, Window, tidy
 
 _ITERATIONS = 80
 _NEAR = 1e-3  # of ‖z(s)‖: schedules that end nearer than this are tried for an exact arrival
-_SHARES = (1e-6, 1e-3, 0.1, 0.3, 0.5, 0.7, 0.9)  # of [s, T] that equally spaced switches fill
 _NEXT = 1e-6  # of T − s: an exact arrival is the earliest if there is none this much before
 _PRECISION = 1e-12  # of the arrival time, relative to T − s
 
@@ -33,7 +32,7 @@ def minimum_time(window: Window, tolerance: float, notes: tuple[str, ...]) -> Se
         )
     size = float(np.linalg.norm(window.begin))
     goal = max(tolerance, exactness(window))
-    if size <= goal:
+    if size <= goal or window.control.at_target(window.begin):
         return _made(window, Bang(0, np.zeros(0)), window.s, size, notes, window.t1)
     found = search_bang_bang(window)
     last = found[0]
@@ -100,19 +99,8 @@ def _exact(window: Window, found: list[Local], everywhere: bool = False) -> Arri
     close = [local.bang for local in found if _distance(local) <= near]
     arrivals = [arrive(window, bang) for bang in close]
     if (close or everywhere) and all(arrival is None for arrival in arrivals):
-        arrivals = [arrive(window, bang) for bang in _spaced(window)]
+        arrivals = [arrive(window, bang) for bang in spaced(window)]
     return min((arrival for arrival in arrivals if arrival is not None), key=lambda a: a.time, default=None)
-
-
-def _spaced(window: Window) -> list[Bang]:
-    """Enough equally spaced switches for z = 0, the last of them after an arc with ε = 1."""
-    dim, spaced = len(window.begin), []
-    for first in (0, 1):
-        count = dim + (dim + first) % 2
-        for share in _SHARES:
-            times = window.s + share * window.length * np.arange(1, count + 1) / count
-            spaced.append(Bang(first, times))
-    return spaced
 
 
 def _distance(local: Local) -> float:

@@ -24,6 +24,8 @@ Family = Literal[
 ]
 # e^{λt} beyond this overflows on the way back, and everything faster has long arrived.
 LONGEST = 1e8
+# θ*₋ known to fewer digits than this deserves a note.
+_BLURRED = 1e-8
 
 
 @on_problem
@@ -104,9 +106,20 @@ def search(
 
 def _notes(control, begin) -> tuple[str, ...]:
     notes: tuple[str, ...] = ()
-    if (control.keep.rates == 0).any() and not control.keep.drive.any():
+    if control.deficient and not control.keep.drive.any():
         notes = ("H₋ is singular without the deleted points: θ*₋ is the limit of the ε = 0 flow from θ₀",)
-    if float(np.abs(begin).max()) <= 1e-14 * (1.0 + float(np.abs(control.target).max())):
+    if control.condition * np.finfo(float).eps > _BLURRED:
+        digits = max(0, int(-np.log10(control.condition * np.finfo(float).eps)))
+        notes = (
+            *notes,
+            f"the columns of X without the deleted points are nearly collinear (condition number {control.condition:.1e} in "
+            f"columns of equal size): θ*₋ and E are known to about {digits} digits; drop a column or add a ridge",
+        )
+    if not control.deleted.rows.any():
+        notes = (*notes, "the deleted points have x = 0: they pull nothing, and every ε(t) is the same")
+    elif not control.deleted.residuals.any() and not control.keep.drive.any():
+        notes = (*notes, "θ*₋ fits the deleted points exactly (r = 0 to rounding): ε only sets how fast θ gets there")
+    if control.at_target(begin):
         notes = (*notes, "θ(s) already is θ*₋: ε = 0 stays there")
     return notes
 

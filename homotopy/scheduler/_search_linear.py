@@ -5,31 +5,33 @@ from itertools import pairwise
 import numpy as np
 
 from ..flow import AbstractSchedule, BangBang, Step
-from ._arrival import exactness
-from ._bang_bang import Local, is_reached, jumps, search_bang_bang, violation
+from ._bang_bang import UNSETTLED, Local, is_reached, jumps, no_switch_matters, search_bang_bang
 from ._certificate import Certificate, certify
 from ._linear import Vector
 from ._result import Arc, SearchResult
 from ._step import stationary_steps
 from ._switching import Bang, Window
+from ._violation import violation
 
 
 def baseline_energy(window: Window) -> float:
     """E(1_[0,s])."""
-    return float(np.atleast_1d(window.control.energy(window.ends(0, np.zeros((1, 0)))))[0])
+    return window.baseline
 
 
 def step_result(window: Window, how: str, notes: tuple[str, ...]) -> SearchResult:
     """The best single step, certified against every admissible schedule."""
     found = stationary_steps(window)
     tau, value = min(found, key=lambda pair: pair[1])
-    at_once = baseline_energy(window)
-    if at_once <= 0.5 * exactness(window) ** 2:  # θ*₋ is where θ(s) is: what differs from it is rounding
+    none, at_once = Bang(0, np.zeros(0)), window.baseline
+    # Where θ(s) is θ*₋, or no step gains more than rounding, there is nothing to wait for.
+    if window.control.at_target(window.begin) or at_once <= value + window.noise(none, at_once):
         tau, value = window.s, at_once
     inside = window.s < tau < window.t1
     bang = Bang(1, np.array([tau])) if inside else Bang(int(tau >= window.t1), np.zeros(0))
-    residual = 0.0 if is_reached(window, value) else violation(window, bang)[0]
+    residual = 0.0 if is_reached(window, value, bang) else violation(window, bang)[0]
     certificate = best_certificate(window, value, how)
+    notes = (*notes, *_precision_notes(window))
     return _result(window, bang, Step(tau), value, residual, certificate, "step", notes, stationary=tuple(found))
 
 
@@ -44,7 +46,7 @@ def bang_bang_result(window: Window, how: str, notes: tuple[str, ...], switch_pr
     best = found[0]
     single = window.control.single is not None
     dim = len(window.begin)
-    if len(best.bang.switches) > 2 * dim - 1 and single and not is_reached(window, best.value):
+    if len(best.bang.switches) > 2 * dim - 1 and single and not is_reached(window, best.value, best.bang):
         notes = (
             *notes,
             f"news: {len(best.bang.switches)} switches exceed the bound 2d − 1 = {2 * dim - 1}; keep this instance",
@@ -53,6 +55,10 @@ def bang_bang_result(window: Window, how: str, notes: tuple[str, ...], switch_pr
         why = "a price on ∫ε" if single else "several deleted points or outputs"
         notes = (*notes, f"{why}: arcs with ε strictly between 0 and 1 may be better than any bang-bang schedule; "
                  "compare family='piecewise-constant'")  # fmt: skip
+    notes = (*notes, *_precision_notes(window))
+    if best.residual > UNSETTLED and single and not window.price:
+        notes = (*notes, f"Pontryagin's principle fails (residual {best.residual:.2g}) and no search from further starts was "
+                 "better: another schedule may be")  # fmt: skip
     value = best.value - switch_price * jumps(best.bang)
     certificate = best_certificate(window, value, how, best, switch_price)
     starts = sum(local.starts for local in found)
@@ -62,6 +68,19 @@ def bang_bang_result(window: Window, how: str, notes: tuple[str, ...], switch_pr
     )  # fmt: skip
 
 
+def _precision_notes(window: Window) -> tuple[str, ...]:
+    """What float64 cannot decide in this window."""
+    if no_switch_matters(window):
+        return ("no switch can matter: every ε(t) changes E by less than its rounding",)
+    if not window.control.at_target(window.begin) and window.control.at_target(_waited(window)):
+        return ("ε = 0 alone brings θ(T) to θ*₋ within its rounding; schedules differ below that only",)
+    return ()
+
+
+def _waited(window: Window) -> Vector:
+    return np.asarray(window.ends(0, np.zeros((1, 0)))[0])
+
+
 def best_certificate(
     window: Window, value: float, how: str, best: Local | None = None, switch_price: float = 0.0
 ) -> Certificate:
@@ -69,7 +88,7 @@ def best_certificate(
 
     With a price on switches the bound is one on the rest of the objective, which is no larger.
     """
-    if is_reached(window, value):
+    if is_reached(window, value, None if best is None else best.bang):
         return Certificate("reached", 0.0, value)
     single = window.control.single is not None
     end: Vector | None = None

@@ -36,8 +36,7 @@ def step_energy(window: Window) -> Callable[[Vector], tuple[Vector, Vector]]:
     def evaluate(taus: Vector) -> tuple[Vector, Vector]:
         z = control.full.flow(window.begin, taus - window.s)
         decay = np.exp(-np.multiply.outer(window.t1 - taus, keep.rates))
-        rest = keep.vectors.T @ keep.rest
-        ends = (rest + decay * (z @ keep.vectors - rest)) @ keep.vectors.T
+        ends = keep.advance(z @ keep.vectors, window.t1 - taus) @ keep.vectors.T
         moved = (decay * (control.deleted_gradient(z) @ keep.vectors)) @ keep.vectors.T
         slope = -np.sum(control.weighted(ends) * moved, axis=1)
         return np.asarray(control.energy(ends)) + window.price * (taus - window.s), slope + window.price
@@ -56,7 +55,7 @@ def stationary_steps(window: Window) -> list[tuple[float, float]]:
 
     roots = [window.s, window.t1]
     tiny = 4 * np.finfo(float).eps
-    for cell in np.flatnonzero(slopes[:-1] * slopes[1:] < 0):
+    for cell in np.flatnonzero(np.sign(slopes[:-1]) * np.sign(slopes[1:]) < 0):
         roots.append(brentq(slope, taus[cell], taus[cell + 1], xtol=tiny * window.t1, rtol=tiny))
     roots.extend(taus[:-1][slopes[:-1] == 0])
     taus = np.unique(roots)
@@ -67,7 +66,8 @@ def time_grid(window: Window, uniform: int = _UNIFORM, geometric: int = _GEOMETR
     """Times in [s, T] that see both the scale of the window and, at its ends, that of the fastest rate."""
     s, t1, length = window.s, window.t1, window.length
     smallest = 1e-3 / max(window.control.fastest, 1.0 / t1)
-    from_end = np.geomspace(smallest, length, geometric) if length > smallest else np.array([length])
+    # Ratios alone, not logarithms of times: with time in other units (powers of two) it is the same grid to the bit.
+    from_end = smallest * np.geomspace(1.0, max(length / smallest, 1.0), geometric)
     return np.unique(np.clip(np.concatenate([np.linspace(s, t1, uniform), s + from_end, t1 - from_end]), s, t1))
 
 

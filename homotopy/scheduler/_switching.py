@@ -9,11 +9,16 @@ S_k = −D_k Φ(T, τ_k) g_k = ∂z(T)/∂τ_k. c is the price of one unit of �
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from .._errors import RequestError
 from ._linear import LinearControl, Vector, bang_bang_ends, paths
+
+_EPS = np.finfo(float).eps
+_LARGEST, _SMALLEST, _SHORTEST = 1e140, 1e-140, 1e-305
 
 
 class Bang(NamedTuple):
@@ -50,6 +55,39 @@ class Window:
         """T − s."""
         return self.t1 - self.s
 
+    @cached_property
+    def baseline(self) -> float:
+        """E_b, the energy of 1_[0,s]: what every energy of this window is measured by."""
+        return float(np.atleast_1d(self.control.energy(self.ends(0, np.zeros((1, 0)))))[0])
+
+    @cached_property
+    def size(self) -> float:
+        """√(2E_b), and at least what the slowest modes would leave of a z(s) of this length: the size of z(T)."""
+        keep = self.control.keep
+        left = keep.vectors * np.exp(-keep.rates * self.length)
+        slowest = float(np.sqrt(np.max(np.sum(left * self.control.weighted(left.T).T, axis=0))))
+        return max(float(np.sqrt(2.0 * self.baseline)), slowest * float(np.linalg.norm(self.begin)))
+
+    def rounding(self, bang: Bang) -> float:
+        """What rounding alone makes of √(2E) at T: that of the sums of every arc, and of the switch times."""
+        control, z, left = self.control, self.begin, float(np.linalg.norm(self.begin)) * _EPS
+        edges = np.concatenate([[self.s], bang.switches, [self.t1]])
+        for k, length in enumerate(np.diff(edges)):
+            phase = control.phase(float((bang.first + k) % 2))
+            waned = np.exp(-phase.rates * length) * (phase.vectors.T @ z)
+            grown = -np.expm1(-phase.rates * length) * phase.settled
+            left = left * float(np.exp(-phase.rates[0] * length))
+            left += _EPS * float(np.linalg.norm(waned) + np.linalg.norm(grown))
+            z = phase.vectors @ (waned + grown)
+            left += _EPS * float(edges[k + 1] * np.linalg.norm(control.deleted_gradient(z))) * (k + 2 < len(edges))
+        largest = 1.0 if control.metric is None else float(np.linalg.norm(control.metric, 2))
+        return left * np.sqrt(largest)
+
+    def noise(self, bang: Bang, value: float) -> float:
+        """What rounding makes of an objective: a difference below it decides nothing."""
+        rounding = self.rounding(bang)
+        return rounding * (float(np.sqrt(2.0 * abs(value))) + 0.5 * rounding) + _EPS * abs(value)
+
     def value(self, bang: Bang) -> float:
         """The objective: E + c ∫_s^T ε dt."""
         return float(self.values(bang.first, bang.switches[None])[0])
@@ -72,7 +110,7 @@ class Window:
         lengths = np.diff(edges)
         flows = [phases[e].propagator(length) for e, length in zip(epsilons, lengths, strict=True)]
         coupling = control.deleted_hessian
-        z = phases[epsilons[0]].rest + flows[0] @ (self.begin - phases[epsilons[0]].rest)
+        z = flows[0] @ self.begin + phases[epsilons[0]].driven(lengths[0])
         states, gradients = np.empty((2, count, len(z)))
         # Columns: ∂z/∂τ_i carried forward; what they are at τ_j is needed for the mixed derivatives.
         moved = np.zeros((len(z), count))
@@ -83,8 +121,7 @@ class Window:
             mixed[k] = coupling @ moved
             moved[:, k] = -jump * gradients[k]
             moved = flows[k + 1] @ moved
-            rest = phases[epsilons[k + 1]].rest
-            z = rest + flows[k + 1] @ (z - rest)
+            z = flows[k + 1] @ z + phases[epsilons[k + 1]].driven(lengths[k + 1])
         p = control.weighted(z)
         weighted = control.weighted(moved.T)
         hessian = weighted @ moved
@@ -112,9 +149,42 @@ class Window:
         return self.price - np.sum(p * self.control.deleted_gradient(z), axis=1)
 
 
+def flip(window: Window, bang: Bang, low: float, high: float) -> Bang:
+    """ε replaced by 1 − ε on [low, high]."""
+    return tidy(window, Bang(bang.first, np.sort(np.concatenate([bang.switches, [low, high]]))))
+
+
+def tidy(window: Window, bang: Bang) -> Bang:
+    """The same ε without empty arcs."""
+    tiny = 1e-13 * window.length
+    first = bang.first
+    kept: list[float] = []
+    for switch in bang.switches:
+        if switch >= window.t1 - tiny:
+            continue
+        if kept and switch - kept[-1] <= tiny:
+            kept.pop()
+        elif switch <= window.s + tiny:
+            first = 1 - first
+        else:
+            kept.append(float(switch))
+    return Bang(first, np.array(kept))
+
+
 def window(control: LinearControl, s: float, t1: float, price: float = 0.0) -> Window:
-    """[s, T], entered after ε = 1 on [0, s]."""
-    return Window(control, s, t1, control.full.flow(control.start, np.array([s]))[0], price)
+    """[s, T], entered after ε = 1 on [0, s]. `RequestError` where squares of what it holds are no numbers."""
+    begin = control.full.flow(control.start, np.array([s]))[0]
+    size = float(np.abs(begin).max())
+    if size <= _LARGEST and control.at_target(begin):  # what is left is the rounding of θ*₋: it decides nothing
+        begin, size = np.zeros_like(begin), 0.0
+    if not (size == 0 or _SMALLEST <= size <= _LARGEST):
+        raise RequestError(
+            f"θ(s) − θ*₋ must be between {_SMALLEST:g} and {_LARGEST:g} in size, so that its square is a number, but is "
+            f"{size:.3g}; multiply y and θ₀ by a constant: every ε(t) stays what it is"
+        )
+    if not t1 - s >= _SHORTEST:
+        raise RequestError(f"t1 − s must be at least {_SHORTEST:g}, but is {t1 - s:g}; measure time in a smaller unit")
+    return Window(control, s, t1, begin, price)
 
 
 def time_on(first: int, switches: Vector, s: float, t1: float) -> Vector:

@@ -10,10 +10,10 @@ from scipy.linalg import expm
 
 from homotopy import BangBang, RequestError, SearchResult, WorkError, energy, leave_one_out, search, simulate
 from homotopy.scheduler import BangBangFlow, PointSchedules, search_all
-from homotopy.scheduler._bang_bang import flip, is_reached, search_bang_bang, tidy
+from homotopy.scheduler._bang_bang import is_reached, search_bang_bang
 from homotopy.scheduler._goals import linear_metric
 from homotopy.scheduler._linear import linear_control
-from homotopy.scheduler._switching import Bang, Window, window
+from homotopy.scheduler._switching import Bang, Window, flip, tidy, window
 
 
 def instance(seed: int, d: int, n: int = 20, span: float = 2.0, reach: float = 0.2) -> tuple[Linear, float, float]:
