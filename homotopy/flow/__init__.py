@@ -1,5 +1,6 @@
 """How θ moves: schedules ε(t), the exact linear engine, the Diffrax engine, gradient descent, sensitivities."""
 
+from ._arguments import as_jumps as as_jumps, as_weights as as_weights
 from ._check import check as check
 from ._greedy import Greedy as Greedy
 from ._parse import describe as describe, parse as parse

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._checks import Flag, Whole, as_key, flag, shown, whole
+from .._checks import Flag, Whole, as_key, shown, whole
 from .._errors import RequestError
 from ..problem._arrays import as_floats
+from ._arguments import as_interval, as_jumps, as_weights
 
 
 class AbstractSchedule(eqx.Module):
@@ -87,7 +88,7 @@ class PolynomialDecay(AbstractSchedule):
     piecewise_constant: ClassVar[bool] = False
 
     def __init__(self, start: Any, end: Any, power: Any):
-        self.start, self.end = _interval(start, end)
+        self.start, self.end = as_interval(start, end)
         self.power = as_floats(power, "power")
         if not isinstance(self.power, jax.core.Tracer) and (self.power.ndim != 0 or self.power <= 0):
             raise RequestError(f"power must be one number > 0, but is {shown(power)}")
@@ -109,7 +110,7 @@ class LinearDecay(AbstractSchedule):
     piecewise_constant: ClassVar[bool] = False
 
     def __init__(self, start: Any, end: Any):
-        self.start, self.end = _interval(start, end)
+        self.start, self.end = as_interval(start, end)
 
     def discontinuities(self):
         return jnp.stack([self.start, self.end])
@@ -126,7 +127,7 @@ class CosineDecay(AbstractSchedule):
     piecewise_constant: ClassVar[bool] = False
 
     def __init__(self, start: Any, end: Any):
-        self.start, self.end = _interval(start, end)
+        self.start, self.end = as_interval(start, end)
 
     def discontinuities(self):
         return jnp.stack([self.start, self.end])
@@ -147,7 +148,7 @@ class ExponentialDecay(AbstractSchedule):
         if end is None:
             self.start, self.end = as_jumps(start, "start", ndim=0), jnp.asarray(jnp.inf)
         else:
-            self.start, self.end = _interval(start, end)
+            self.start, self.end = as_interval(start, end)
         self.rate = as_floats(rate, "rate")
         if not isinstance(self.rate, jax.core.Tracer) and (self.rate.ndim != 0 or self.rate <= 0):
             raise RequestError(f"rate must be one number > 0, but is {shown(rate)}")
@@ -245,7 +246,7 @@ class NeuralSchedule(AbstractSchedule):
     piecewise_constant: ClassVar[bool] = False
 
     def __init__(self, start: Any, end: Any, *, width: Whole = 8, depth: Whole = 1, key: Any = 0):
-        self.start, self.end = _interval(start, end)
+        self.start, self.end = as_interval(start, end)
         width, depth = whole(width, "width", 1), whole(depth, "depth", 0)
         self.network = eqx.nn.MLP("scalar", "scalar", width, depth, activation=jnp.tanh, key=as_key(key))
 
@@ -260,7 +261,7 @@ class NeuralSchedule(AbstractSchedule):
         return _down(index, jax.nn.sigmoid(network(phase)))
 
 
-# What the constructors check; inside a trace there are no values to check ------------------------------------------
+# Parts of the formulas -------------------------------------------------------------------------------------------------
 
 
 def _down(index: Any, between: Array) -> Array:
@@ -271,40 +272,3 @@ def _down(index: Any, between: Array) -> Array:
 def _remaining(t: Array, start: Array, end: Array) -> Array:
     """(t₁ − t)/(t₁ − s), kept in [0, 1] so that the arcs on which it is not used stay differentiable."""
     return jnp.clip((end - t) / (end - start), 0.0, 1.0)
-
-
-def as_jumps(values: Any, what: str, ndim: int) -> Array:
-    times = as_floats(values, what)
-    if times.ndim != ndim:
-        raise RequestError(
-            f"{what} must be {'one number' if ndim == 0 else 'a list of numbers'}, but is {shown(values)}"
-        )
-    if not isinstance(times, jax.core.Tracer):
-        if (np.asarray(times) < 0).any():
-            raise RequestError(f"{what} must not be negative (time starts at 0), but is {shown(values)}")
-        if ndim and (np.diff(np.asarray(times)) < 0).any():
-            raise RequestError(f"{what} must be sorted, but is {shown(values)}")
-    return times
-
-
-def _interval(start: Any, end: Any) -> tuple[Array, Array]:
-    start_, end_ = as_jumps(start, "start", ndim=0), as_jumps(end, "end", ndim=0)
-    traced = isinstance(start_, jax.core.Tracer) or isinstance(end_, jax.core.Tracer)
-    if not traced and start_ >= end_:
-        raise RequestError(f"start must be before end, but start is {shown(start)} and end is {shown(end)}")
-    return start_, end_
-
-
-def as_weights(values: Any, what: str, unrestricted: Flag, ndim: int) -> Array:
-    weights = as_floats(values, what)
-    if weights.ndim != ndim:
-        raise RequestError(
-            f"{what} must be {'one number' if ndim == 0 else 'a list of numbers'}, but is {shown(values)}"
-        )
-    if not flag(unrestricted, "unrestricted") and not isinstance(weights, jax.core.Tracer):
-        array = np.asarray(weights)
-        if ((array < 0) | (array > 1)).any():
-            raise RequestError(
-                f"{what}: ε must lie in [0, 1], but is {shown(values)}; pass unrestricted=True if that is meant"
-            )
-    return weights

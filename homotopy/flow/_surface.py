@@ -12,7 +12,8 @@ from .._checks import Choice, Flag, Whole, as_times, as_tolerance, choice, whole
 from .._errors import RequestError
 from ..problem import Problem, on_problem
 from . import _diffrax, _exact
-from ._schedule import Constant, as_weights
+from ._arguments import as_weights
+from ._schedule import Constant
 from ._simulate import MAX_STEPS
 from ._trajectory import Surface
 

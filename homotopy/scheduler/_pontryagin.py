@@ -19,9 +19,8 @@ from .._errors import WorkError
 from ..flow import AbstractSchedule, check, simulate
 from ..flow._arcs import arc_edges
 from ..flow._diffrax import advice, choose_solver, integrate
-from ..flow._simulate import MAX_STEPS, as_time
+from ..flow._simulate import MAX_STEPS
 from ..problem import Problem, on_problem
-from ._bang_bang import signed_parts
 from ._energy import resolve_target
 from ._linear import linear_control, paths
 from ._violation import signed_parts

@@ -11,8 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from .. import flow
 from .._errors import RequestError
-from ..flow import AbstractSchedule, Greedy, NeuralSchedule
-from ..flow._schedule import as_jumps, as_weights
+from ..flow import AbstractSchedule, Greedy, NeuralSchedule, as_jumps, as_weights
 
 
 class PointSchedules(AbstractSchedule):
