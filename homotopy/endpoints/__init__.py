@@ -14,7 +14,12 @@ from ._derivatives import (
     theta_dot_change as theta_dot_change,
 )
 from ._ekfac import EKFAC as EKFAC
-from ._endpoint import Endpoint as Endpoint, NotStationaryWarning as NotStationaryWarning
+from ._endpoint import (
+    Endpoint as Endpoint,
+    FlaggedRowsWarning as FlaggedRowsWarning,
+    NotStationaryWarning as NotStationaryWarning,
+    Outcome as Outcome,
+)
 from ._influence import (
     Influence as Influence,
     corrected_influence as corrected_influence,

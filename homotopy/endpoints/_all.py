@@ -1,36 +1,37 @@
 """All n leave-one-out optima at once, θ*₋ᵢ = argmin Σ_{k≠i} ℓ_k, at a fraction of n refits.
 
-* Linear regression: one factorisation, θ*₋ᵢ = θ* − H⁻¹x_i e_i/(1 − P_ii) (Hayashi 2000, §1.4), O(nd² + d³).
-* Other convex risks: one predictor step of the path from ε = 1 to 0 (the leverage-corrected influence), then corrector
-  steps that all share the factors of one Hessian, downdated point by point by the Woodbury formula:
-  H₋ᵢ⁻¹ = H⁻¹ + H⁻¹J_iᵀ(I − W_iS_i)⁻¹W_iJ_iH⁻¹. Rows that contract too slowly get Newton steps of their own.
+* Linear regression: one factorisation, θ*₋ᵢ = θ* − H⁻¹x_i e_i/(1 − P_ii) (`_deletion`), linear in n.
+* Other convex risks: the leverage-corrected influence, then steps that all share the factors of one Hessian (`_chord`);
+  a row that this does not prove gets Newton steps of its own, and, without a ridge, the linear programme that says
+  whether its minimiser exists.
 * Networks: the continued path of every point (`path`), or a retraining of each (start="cold", "warm").
 """
 
+import dataclasses
+import warnings
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from .._checks import choice
 from .._errors import RequestError, WorkError
-from ..problem import Problem, on_problem
-from ._endpoint import NEARNESS, STATIONARITY, Endpoint, Outcome, is_concrete, require_dense
-from ._newton import minimise
-from ._objectives import WeightedRisk
+from ..problem import CrossEntropyLoss, Problem, on_problem
+from ._chord import chord_rows, newton_row
+from ._curvature import Curvature, factor
+from ._deletion import deletions
+from ._endpoint import STATIONARITY, Endpoint, FlaggedRowsWarning, Outcome, is_concrete, require_dense
+from ._frame import condition
+from ._newton import MAX_ITERATIONS
 from ._optimum import is_convex, leave_one_out, trained
 from ._path import path
-from ._points import point
 from ._progress import tracked
-from ._separation import is_classification
+from ._separation import SUSPICIOUS, doubtful, judged, may_lack_a_minimiser, refuse_separable
 
-# Corrector steps for all rows, then for those that need more; the rows of one batch; the unit of the slow ones.
-_FEW, _CORRECTIONS = 7, 60
-_BATCH = 1024
-_BLOCK = 32
+# θ → ∞ there; every other outcome but CONVERGED leaves θ undefined.
+_INFINITE = (Outcome.SEPARABLE, Outcome.MISSING_CLASS)
 
 
 @on_problem
@@ -46,28 +47,51 @@ def leave_one_out_all(
 
     `theta` is θ* (needed for a network, computed otherwise). For a network `start` says which endpoint is meant: the
     "continued" branch from θ* ("auto"), or the limit of the flow from θ* ("warm") or from `theta0` ("cold").
-    Rows that did not converge raise a `WorkError` that names them; `leave_one_out_proof` returns them flagged.
+    A row without a proof holds `inf` where θ → ∞ (its classes are separable, or one is left without points) and NaN
+    where it is undetermined or was not reached; one `FlaggedRowsWarning` names such rows and why, `leave_one_out_proof`
+    has the codes. Raises `WorkError` if that is every row.
     """
     found = leave_one_out_proof(problem, theta=theta, start=start, theta0=theta0, progress=progress)
-    if is_concrete(found):
-        failed = np.flatnonzero(~np.asarray(found.converged))
-        if failed.size:
-            shown = ", ".join(map(str, failed[:10])) + (", …" if failed.size > 10 else "")
-            raise WorkError(
-                f"{failed.size} of {problem.n} leave-one-out optima did not converge (points {shown}); "
-                "leave_one_out_proof returns them flagged, a ridge makes them exist"
-            )
-    return found.theta
+    if not is_concrete(found):
+        return found.theta
+    failed = ~np.asarray(found.converged)
+    if failed.any():
+        said = _in_words(np.asarray(found.outcome))
+        if failed.all():
+            raise WorkError(f"none of the {problem.n} leave-one-out optima is determined: {said}; {_cure(problem)}")
+        said = f"{failed.sum()} of {problem.n} leave-one-out optima are flagged: {said}"
+        warnings.warn(f"{said} (inf: θ → ∞, NaN: undefined); {_cure(problem)}", FlaggedRowsWarning, stacklevel=2)
+    infinite = np.isin(np.asarray(found.outcome), [int(code) for code in _INFINITE])
+    return jnp.where(
+        jnp.asarray(failed)[:, None], jnp.where(jnp.asarray(infinite)[:, None], jnp.inf, jnp.nan), found.theta
+    )
+
+
+def _in_words(outcomes: np.ndarray) -> str:
+    """The rows that are not converged, and why, in one line."""
+    parts = []
+    for code in np.unique(outcomes[outcomes != int(Outcome.CONVERGED)]):
+        rows = np.flatnonzero(outcomes == code)
+        shown = ", ".join(map(str, rows[:10])) + (", …" if rows.size > 10 else "")
+        parts.append(f"row{'s' if rows.size > 1 else ''} {shown}: {Outcome(int(code)).words}")
+    return "; ".join(parts)
+
+
+def _cure(problem: Problem) -> str:
+    if problem.model.linear and float(problem.ridge) == 0:
+        return "a ridge makes them exist"
+    return "leave_one_out_proof returns what was reached"
 
 
 @on_problem
 def leave_one_out_proof(
     problem: Problem, *, theta: Any = None, start: str = "auto", theta0: Any = None, progress: bool = False
 ) -> Endpoint:
-    """`leave_one_out_all` with its proof: one `Endpoint` with a leading axis n, unconverged rows flagged, not raised.
+    """`leave_one_out_all` with its proof: one `Endpoint` with a leading axis n, whose `outcome` says what became of each.
 
-    Rows hold `inf` where the continued branch ends in a fold. `smallest_eigenvalue` is λ_min(H)(1 − h_i) for convex
-    risks: a lower bound for least squares, an estimate where H varies with θ.
+    θ is `inf` where θ → ∞ (SEPARABLE, MISSING_CLASS) and where the continued branch of a network ends in a fold, NaN
+    where UNDETERMINED, and else what was reached. For convex risks `smallest_eigenvalue` is a lower bound of
+    λ_min(H₋ᵢ), from λ_min(H)(1 − h_i); `condition` and `prediction_error` are upper bounds, made of the base fit's.
     """
     require_dense(problem, "leave_one_out_all")
     choice(start, "start", ("auto", "continued", "warm", "cold"))
@@ -75,112 +99,53 @@ def leave_one_out_proof(
         return _network(problem, theta, start, theta0, progress)
     if start != "auto" or theta0 is not None:
         raise RequestError("a convex risk has one minimum however it is reached: leave start= and theta0= out")
-    return _convex(problem, theta)
+    return deletions(problem, theta)[1] if problem.least_squares else _convex(problem, theta)
 
 
-def _convex(problem: Problem, theta: Any) -> Endpoint:
-    theta = trained(problem, theta)
-    matrix = problem.hessian(theta)
-    if is_classification(problem) and float(problem.ridge) == 0:
-        labels, counts = np.unique(np.asarray(problem.data.y), return_counts=True)
-        if counts.min() < 2:
-            raise RequestError(
-                f"class {labels[counts.argmin()]:g} has one point, and without it the risk has no minimiser; "
-                "give the problem a ridge"
-            )
-    # Every row of a batch waits for its slowest: most rows are done after a few steps, the others go on among themselves.
-    found = _chord(problem, theta, matrix, jnp.arange(problem.n), jnp.asarray(_FEW))
-    for again in (
-        lambda rows: _chord(problem, theta, matrix, rows, jnp.asarray(_CORRECTIONS)),
-        # A row that this does not bring to convergence either keeps what it reached; `converged` says so.
-        lambda rows: _newton_rows(problem, theta, rows),
-    ):
-        slow = np.flatnonzero(~np.asarray(found.converged))
-        if slow.size == 0:
-            break
-        # Filled up to a multiple, so that the number of slow rows does not compile anew.
-        rows = jnp.asarray(np.resize(slow, -(-slow.size // _BLOCK) * _BLOCK))
-        better = jax.tree.map(lambda leaf, size=slow.size: leaf[:size], again(rows))
-        at = jnp.asarray(slow)
-        found = jax.tree.map(lambda leaf, rows, at=at: leaf.at[at].set(rows), found, better)
-    return found
+def _convex(problem: Problem, given: Any) -> Endpoint:
+    theta = trained(problem, given)
+    found = factor(Curvature(problem, theta))
+    if given is not None:
+        doubt = bool(found.flat.any()) or float(condition(found.rates, found.flat)) > SUSPICIOUS
+        outcome, margin = judged(problem, 1.0, theta, doubt)
+        if outcome is Outcome.SEPARABLE:
+            refuse_separable(margin)
+    ends = chord_rows(problem, theta, found)
+    outcomes, thetas = np.array(ends.outcome), np.array(ends.theta)
+    if int(found.flat.sum()) > _shifts(problem):
+        return _flagged(ends, np.full(problem.n, int(Outcome.UNDETERMINED)), np.full_like(thetas, np.nan))
+    lonely = _lonely(problem)
+    for row in np.flatnonzero((outcomes != int(Outcome.CONVERGED)) & ~lonely):
+        here = problem.deleting(int(row))
+        end = newton_row(here, theta, ends.theta[row], jnp.zeros((), int))
+        if not bool(end.converged):
+            end = newton_row(here, theta, theta, jnp.asarray(MAX_ITERATIONS))
+        ends = jax.tree.map(lambda leaf, new, row=row: leaf.at[row].set(new), ends, end)
+        outcome, _ = judged(here, 0.0, end.theta, doubtful(end))
+        outcomes[row] = int(end.outcome if outcome is None else outcome)
+        thetas[row] = end.theta
+    outcomes[lonely] = int(Outcome.MISSING_CLASS)
+    thetas[np.isin(outcomes, [int(code) for code in _INFINITE])] = np.inf
+    return _flagged(ends, outcomes, thetas)
 
 
-@eqx.filter_jit
-def _chord(problem: Problem, theta: Array, matrix: Array, rows: Int[Array, " m"], limit: Int[Array, ""]) -> Endpoint:
-    """Corrector steps with the inverse of one Hessian. For least squares the first is exact and the second polishes."""
-    factor = jax.scipy.linalg.cho_factor(matrix)
-    # The corrector only has to contract, so an explicit inverse is accurate enough, and one product per step.
-    whole = jax.scipy.linalg.cho_solve(factor, jnp.eye(theta.shape[0]))
-    lowest = jnp.linalg.eigvalsh(matrix)[0]
-
-    def one(index):
-        here = point(problem, theta, problem.data.x[index], problem.data.y[index])
-        pulled = jax.scipy.linalg.cho_solve(factor, here.jacobian.T)
-        product = here.bend @ here.jacobian @ pulled
-        back = jnp.linalg.solve(jnp.eye(product.shape[0]) - product, here.bend @ here.jacobian)
-        weights = jnp.ones(problem.n).at[index].set(0.0)
-
-        def gradient(theta):
-            return jax.grad(problem.weighted_risk)(theta, weights)
-
-        def inverse(v):
-            solved = whole @ v
-            return solved + pulled @ (back @ solved)
-
-        initial = jnp.linalg.norm(here.slope @ here.jacobian)  # ‖∇R⁻(θ*)‖ = ‖∇ℓ_i(θ*)‖
-        target = 1e-2 * STATIONARITY * (1.0 + initial)
-
-        def step(state):
-            # Anderson's acceleration of depth one: the error of a shared inverse lies mostly along one direction.
-            theta, move, last, last_move, best, best_slope, best_norm, k = state
-            turned = move - last_move
-            size = turned @ turned
-            share = jnp.where((k > 0) & (size > 0), (move @ turned) / jnp.where(size > 0, size, 1.0), 0.0)
-            trial = theta + move - share * (theta - last + turned)
-            slope = gradient(trial)
-            norm = jnp.linalg.norm(slope)
-            better = norm < best_norm
-            best, best_slope = jnp.where(better, trial, best), jnp.where(better, slope, best_slope)
-            return trial, -inverse(slope), theta, move, best, best_slope, jnp.minimum(norm, best_norm), k + 1
-
-        def unfinished(state):
-            return (state[6] > target) & (state[7] < limit)
-
-        slope = gradient(theta)
-        move = -inverse(slope)
-        state = (theta, move, theta, move, theta, slope, jnp.linalg.norm(slope), jnp.zeros((), int))
-        *_, end, slope, norm, steps = jax.lax.while_loop(unfinished, step, state)
-        error = jnp.linalg.norm(inverse(slope))
-        # In the metric of H, deleting i shrinks the Hessian by at most the largest eigenvalue of W_iS_i, ≤ its trace.
-        smallest = lowest * jnp.maximum(1.0 - jnp.trace(product), 0.0)
-        good = (norm <= STATIONARITY * (1.0 + initial)) & (error <= NEARNESS * (1.0 + jnp.linalg.norm(end)))
-        value = problem.weighted_risk(end, weights)
-        return Endpoint(
-            theta=end,
-            gradient_norm=norm,
-            iterations=steps,
-            smallest_eigenvalue=smallest,
-            outcome=jnp.where(good, int(Outcome.CONVERGED), int(Outcome.NOT_STATIONARY)),
-            value=value,
-            error=error,
-            start_gradient_norm=initial,
-            residual=norm / (1.0 + initial),
-            prediction_error=jnp.zeros(()),
-            condition=jnp.ones(()),
-            kind="all leave-one-out",
-        )
-
-    return jax.lax.map(one, rows, batch_size=_BATCH) if rows.shape[0] > _BATCH else jax.vmap(one)(rows)
+def _flagged(ends: Endpoint, outcomes: np.ndarray, thetas: np.ndarray) -> Endpoint:
+    return dataclasses.replace(ends, outcome=jnp.asarray(outcomes), theta=jnp.asarray(thetas))
 
 
-@eqx.filter_jit
-def _newton_rows(problem: Problem, theta: Array, rows: Int[Array, " m"]) -> Endpoint:
-    def one(row):
-        objective = WeightedRisk(problem.deleting(row[None]), jnp.zeros(()))
-        return minimise(objective, theta, kind="all leave-one-out")
+def _shifts(problem: Problem) -> int:
+    """How many directions of θ change no prediction by the loss's own nature: one shift of all classes per feature."""
+    free = isinstance(problem.loss, CrossEntropyLoss) and float(problem.ridge) == 0
+    return problem.data.features if free else 0
 
-    return jax.lax.map(one, rows)
+
+def _lonely(problem: Problem) -> np.ndarray:
+    """The rows (n,) that are the only point of their class, where no ridge makes up for it."""
+    if not may_lack_a_minimiser(problem):
+        return np.zeros(problem.n, bool)
+    labels = np.asarray(problem.data.y)
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return counts[inverse] == 1
 
 
 def _network(problem: Problem, theta: Any, start: str, theta0: Any, progress: bool) -> Endpoint:

@@ -8,6 +8,7 @@ import enum
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
@@ -31,6 +32,10 @@ PREDICTIONS = 1e-6
 
 class NotStationaryWarning(UserWarning):
     """A derivative that is only meaningful at a stationary point was taken elsewhere."""
+
+
+class FlaggedRowsWarning(UserWarning):
+    """Some rows of an array hold no number: NaN where it is undefined, inf where θ → ∞; the message names them."""
 
 
 class Outcome(enum.IntEnum):
@@ -127,6 +132,31 @@ class Endpoint(eqx.Module):
         if good.any():
             parts.append(f"predictions to {float(np.max(np.asarray(self.prediction_error)[good])):.1e}")
         return ", ".join(parts)
+
+
+def verdict(
+    *,
+    finite: Bool[Array, "*batch"],
+    norm: Float[Array, "*batch"],
+    measure: Float[Array, "*batch"],
+    error: Float[Array, "*batch"],
+    size: Float[Array, "*batch"],
+    smallest: Float[Array, "*batch"],
+    off: Float[Array, "*batch"],
+) -> Int[Array, "*batch"]:
+    """The outcome that the numbers of a proof come to, all in the frame: ‖∇′‖ beside its `measure`, the Newton step
+    that is left beside `size`, λ_min, and what the predictions are `off` by."""
+    ranked = (
+        (~finite, Outcome.NOT_FINITE),
+        (norm > STATIONARITY * measure, Outcome.NOT_STATIONARY),
+        (error > NEARNESS * size, Outcome.FLAT),
+        (smallest < 0, Outcome.SADDLE),
+        (off > PREDICTIONS, Outcome.IMPRECISE),
+    )
+    outcome = jnp.full(jnp.shape(norm), int(Outcome.CONVERGED))
+    for wrong, name in reversed(ranked):
+        outcome = jnp.where(wrong, int(name), outcome)
+    return outcome
 
 
 def checked(endpoint: Endpoint, throw: bool, advice: str = "") -> Endpoint:

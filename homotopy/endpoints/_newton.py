@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._endpoint import DENSE_LIMIT, NEARNESS, PREDICTIONS, STATIONARITY, Endpoint, Outcome
+from ._endpoint import DENSE_LIMIT, STATIONARITY, Endpoint, Outcome, verdict
 from ._frame import (
     Frame,
     Objective,
@@ -237,16 +237,15 @@ def _judged(
     if is_linear(objective):
         # Large terms that cancel (powers of x) leave a gradient of their rounding: a backward error is relative to them.
         measure = measure + quality.steepest * jnp.linalg.norm(theta)
-    ranked = (
-        (~jnp.isfinite(quality.norm) | ~jnp.all(jnp.isfinite(theta)), Outcome.NOT_FINITE),
-        (quality.norm > STATIONARITY * measure, Outcome.NOT_STATIONARY),
-        (quality.error > NEARNESS * size, Outcome.FLAT),
-        (quality.smallest < 0, Outcome.SADDLE),
-        (off > PREDICTIONS, Outcome.IMPRECISE),
+    outcome = verdict(
+        finite=jnp.isfinite(quality.norm) & jnp.all(jnp.isfinite(theta)),
+        norm=quality.norm,
+        measure=measure,
+        error=quality.error,
+        size=size,
+        smallest=quality.smallest,
+        off=off,
     )
-    outcome = jnp.asarray(int(Outcome.CONVERGED))
-    for wrong, name in reversed(ranked):
-        outcome = jnp.where(wrong, int(name), outcome)
     return Endpoint(
         theta=here.scale * theta,
         gradient_norm=quality.user_norm,

@@ -16,7 +16,7 @@ from .._checks import choice, flag
 from .._errors import RequestError
 from ..problem import Problem, on_problem
 from . import _separation
-from ._endpoint import Endpoint, as_epsilon, checked, is_concrete, require_dense
+from ._endpoint import Endpoint, Outcome, as_epsilon, checked, is_concrete, require_dense
 from ._frame import frame, spectrum
 from ._limit import flow_limit
 from ._newton import judge, minimise
@@ -32,13 +32,15 @@ def optimum(
     `epsilon` in [0, 1], or one per deleted point; `start` θ₀ (dim,): optional for linear and logistic regression (0),
     needed for a network. `method`: "closed-form" (linear regression), "newton" (trust region: the basin that its steps
     reach from θ₀), "flow" (the limit of the gradient flow from θ₀); "auto" takes the closed form, else Newton for
-    convex risks, else the flow. Raises `RequestError` for a missing start or a class left empty, `WorkError` when the
-    classes are separable or the minimum was not reached; `throw=False` returns the unconverged endpoint instead.
+    convex risks, else the flow. Raises `RequestError` for a missing start or a class without points, `WorkError` when
+    the classes are separable or the minimum was not reached; `throw=False` returns what was reached instead, with an
+    `outcome` that says so. Softmax without a ridge has a minimum up to one shift common to all classes: it counts as
+    converged and not isolated, and θ keeps the shift of θ₀.
     """
     epsilon = as_epsilon(problem, epsilon)
     require_dense(problem, "optimum")
     theta0 = _start(problem, start)
-    if is_concrete((problem, epsilon)):
+    if throw and is_concrete((problem, epsilon)):
         _separation.require_all_classes(problem, epsilon)
     choice(method, "method", ("auto", *_JOBS))
     flag(throw, "throw")
@@ -47,10 +49,12 @@ def optimum(
     if method == "closed-form" and not problem.least_squares:
         raise RequestError("method='closed-form' is for linear regression with squared loss; use 'newton' or 'flow'")
     endpoint = _JOBS[method](problem, epsilon, theta0)
-    if throw and is_concrete(endpoint):
-        _separation.require_not_separable(
-            problem, epsilon, endpoint.theta, float(endpoint.smallest_eigenvalue), bool(endpoint.converged)
-        )
+    if is_concrete((problem, epsilon, endpoint)):
+        outcome, margin = _separation.judged(problem, epsilon, endpoint.theta, _separation.doubtful(endpoint))
+        if throw and outcome is Outcome.SEPARABLE:
+            _separation.refuse_separable(margin)
+        if outcome is not None:
+            endpoint = dataclasses.replace(endpoint, outcome=jnp.asarray(int(outcome)))
     return checked(endpoint, throw, _ADVICE)
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..problem import Problem
+from ..problem import CrossEntropyLoss, Problem
 
 
 class Point(NamedTuple):
@@ -43,6 +43,11 @@ def output_factor(
     problem: Problem, output: Float[Array, "..."], target: Float[Array, "..."]
 ) -> Float[Array, "outputs outputs"]:
     """L with LLᵀ = W, for a W that may be singular (softmax)."""
+    if isinstance(problem.loss, CrossEntropyLoss):
+        # diag(p) − ppᵀ = LLᵀ with L = diag(√p)(I − √p√pᵀ): 1ᵀL vanishes to the last bit, where the root of an
+        # eigenvalue's rounding would be 1e-8, and a shift of all logits would seem to change something.
+        half = jnp.exp(0.5 * jax.nn.log_softmax(output.reshape(-1)))
+        return jnp.diag(half) - jnp.outer(half**2, half)
     values, vectors = jnp.linalg.eigh(loss_derivatives(problem, output, target)[1])
     return vectors * jnp.sqrt(jnp.maximum(values, 0.0))[None, :]
 

@@ -1,0 +1,151 @@
+"""All leave-one-out optima of a convex risk at once, from the factors of one Hessian.
+
+    H₋ᵢ⁻¹ = H⁻¹ + H⁻¹J_iᵀ(I − W_iS_i)⁻¹W_iJ_iH⁻¹,   S_i = J_iH⁻¹J_iᵀ               (Woodbury)
+
+θ − H₋ᵢ⁻¹∇R₋ᵢ from θ*, where ∇R₋ᵢ = ∇R − ∇ℓ_i costs nothing: the first step is the leverage-corrected influence. Then
+chord steps with the same factors, Anderson-accelerated, a chunk of rows at a time; the rows are sorted by their first
+step, so that a chunk does not wait for one hard row.
+
+The proof is of the Hessian *at the end*, of which the shared one is a bound: the logistic losses are self-concordant
+(Bach 2010), ∇²R₋ᵢ(θ) ⪰ e^{−s}∇²R₋ᵢ(θ*), s the largest spread max − min of a point's logits' change (beside class 0's).
+Where that bound does not prove a row, it gets Newton steps of its own, and its own Hessian.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..problem import CrossEntropyLoss, LogisticLoss, Problem, SquaredLoss
+from ._curvature import Factor
+from ._deletion import sums_of_others
+from ._endpoint import STATIONARITY, Endpoint, verdict
+from ._frame import Frame, condition, null_losses, rounding_error, smallest_rate
+from ._newton import minimise
+from ._objectives import WeightedRisk
+from ._points import Point, point
+
+# Rows that take their steps together, and how many steps.
+_CHUNK, _STEPS = 128, 60
+
+
+@eqx.filter_jit
+def chord_rows(problem: Problem, theta: Float[Array, " dim"], found: Factor) -> Endpoint:
+    """θ*₋ᵢ and its proof for every point i, from θ near θ* and the factors of ∇²R(θ)."""
+    n, one = problem.n, jnp.ones(())
+    points = jax.vmap(lambda x, y: point(problem, theta, x, y))(problem.data.x, problem.data.y)
+    gradient, outputs = problem.gradient(theta), problem.predict(theta)
+    hard = jax.vmap(lambda here: _first_size(found, gradient, here))(points)
+    order = jnp.argsort(hard)
+    chunks = jnp.resize(order, (-(-n // _CHUNK), _CHUNK))  # the last is filled up with rows that come first
+    squares = 2.0 * null_losses(problem)
+    units = jnp.sqrt(sums_of_others(squares))
+    whole = Frame(found.scale, jnp.sqrt(jnp.sum(squares)))
+    size = condition(found.rates, found.flat)
+    lowest = smallest_rate(whole, found.rates, found.vectors, found.flat)
+    rounding = whole.unit * rounding_error(WeightedRisk(problem, one), whole, theta / found.scale, size)
+    chunk = jax.vmap(
+        lambda row: _row(problem, theta, found, gradient, points, units, (size, lowest, rounding, outputs), row)
+    )
+    ends = jax.lax.map(chunk, chunks)
+    at = jnp.argsort(order)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[at], ends)
+
+
+@eqx.filter_jit
+def newton_row(problem: Problem, theta: Array, start: Array, steps: Array) -> Endpoint:
+    """The one row that `problem` deletes by at most that many Newton steps of its own, from `start`; with 0 it is only
+    judged, by its own Hessian. θ* is what it is measured against."""
+    objective = WeightedRisk(problem, jnp.zeros(()))
+    return minimise(objective, start, origin=theta, max_iterations=steps, kind="all leave-one-out")
+
+
+def _first_size(found: Factor, gradient: Array, here: Point) -> Array:
+    pulled = jax.vmap(found.solve)(here.jacobian)
+    kept = jnp.eye(here.slope.shape[0]) - here.bend @ (here.jacobian @ pulled.T)
+    return jnp.linalg.norm(jax.vmap(found.half)(here.jacobian)) * jnp.linalg.norm(jnp.linalg.solve(kept, here.slope))
+
+
+def _spread(problem: Problem, change: Float[Array, "n ..."]) -> Float[Array, " n"]:
+    """s of every point for a change of its outputs; infinite for a loss of which no bound is known."""
+    change = change.reshape(problem.n, -1)
+    if isinstance(problem.loss, SquaredLoss):
+        return jnp.zeros(problem.n)
+    if isinstance(problem.loss, LogisticLoss):
+        return jnp.max(jnp.abs(change), axis=1)
+    if isinstance(problem.loss, CrossEntropyLoss):
+        return jnp.max(change, axis=1) - jnp.min(change, axis=1)
+    return jnp.full(problem.n, jnp.inf)
+
+
+def _row(
+    problem: Problem, theta: Array, found: Factor, whole: Array, points: Point, units: Array, base, row
+) -> Endpoint:
+    size, lowest, rounding, outputs = base
+    here = jax.tree.map(lambda leaf: leaf[row], points)
+    unit = units[row]
+    pulled = jax.vmap(found.solve)(here.jacobian)
+    product = here.bend @ here.jacobian @ pulled.T
+    back = jnp.linalg.solve(jnp.eye(product.shape[0]) - product, here.bend @ here.jacobian)
+    left = jnp.maximum(1.0 - jnp.trace(product), 0.0)
+    weights = jnp.ones(problem.n).at[row].set(0.0)
+
+    def inverse(v):
+        solved = found.solve(v)
+        return solved + (back @ solved) @ pulled
+
+    def norm_of(slope):
+        return jnp.linalg.norm(found.scale * slope)
+
+    slope = whole - here.slope @ here.jacobian
+    initial = norm_of(slope)
+    measure = unit + initial
+    target = 1e-2 * STATIONARITY * measure
+
+    def step(state):
+        # Anderson's acceleration of depth one: the error of a shared inverse lies mostly along one direction.
+        theta, move, last, last_move, best, best_slope, best_norm, k = state
+        turned = move - last_move
+        length = turned @ turned
+        share = jnp.where((k > 0) & (length > 0), (move @ turned) / jnp.where(length > 0, length, 1.0), 0.0)
+        trial = theta + move - share * (theta - last + turned)
+        slope = jax.grad(problem.weighted_risk)(trial, weights)
+        norm = norm_of(slope)
+        better = norm < best_norm
+        best, best_slope = jnp.where(better, trial, best), jnp.where(better, slope, best_slope)
+        return trial, -inverse(slope), theta, move, best, best_slope, jnp.minimum(norm, best_norm), k + 1
+
+    def unfinished(state):
+        return (state[6] > target) & (state[7] < _STEPS)
+
+    move = -inverse(slope)
+    state = (theta, move, theta, move, theta, slope, initial, jnp.zeros((), int))
+    *_, end, slope, norm, steps = jax.lax.while_loop(unfinished, step, state)
+    left_over = inverse(slope)
+    spread = jnp.max(jnp.where(weights > 0, _spread(problem, problem.predict(end) - outputs), 0.0))
+    grown = jnp.exp(spread)
+    decrement = jnp.sqrt(jnp.abs(jnp.dot(slope, left_over)) * grown)
+    off = (decrement + rounding / jnp.sqrt(jnp.where(left > 0, left, 1.0))) / jnp.where(unit > 0, unit, 1.0)
+    smallest = lowest * left / grown
+    return Endpoint(
+        theta=end,
+        gradient_norm=jnp.linalg.norm(slope),
+        iterations=steps,
+        smallest_eigenvalue=smallest,
+        outcome=verdict(
+            finite=jnp.all(jnp.isfinite(end)) & jnp.isfinite(norm),
+            norm=norm,
+            measure=measure,
+            error=grown * jnp.linalg.norm(left_over / found.scale),
+            size=unit + jnp.linalg.norm(end / found.scale),
+            smallest=smallest,
+            off=jnp.where(left > 0, off, jnp.inf),
+        ),
+        value=problem.weighted_risk(end, weights),
+        error=grown * jnp.linalg.norm(left_over),
+        start_gradient_norm=jnp.linalg.norm(whole - here.slope @ here.jacobian),
+        residual=norm / jnp.where(measure > 0, measure, 1.0),
+        prediction_error=off,
+        condition=size * jnp.sqrt(grown / jnp.where(left > 0, left, 1.0)),
+        kind="all leave-one-out",
+    )
