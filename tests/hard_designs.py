@@ -396,6 +396,8 @@ def outcome(question: Question, design: Design) -> str:
             value, flagged = question.ask(design.problem)
         except (homotopy.RequestError, homotopy.WorkError):
             return "refused"
+        except Exception as error:
+            return f"WRONG: {type(error).__name__}: {error}"
     value = np.asarray(value, dtype=float)
     silent = ~np.broadcast_to(flagged, value.shape) & np.isfinite(value)
     if (~np.isfinite(value) & ~np.broadcast_to(flagged, value.shape)).any() and not said:
