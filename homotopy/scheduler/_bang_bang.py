@@ -53,7 +53,8 @@ def search_bang_bang(window: Window, switch_price: float = 0.0) -> list[Local]:
         found = [*found, *(fewer for local in found for fewer in _fewer(window, local, switch_price))]
         found = [local._replace(value=local.value + switch_price * jumps(local.bang)) for local in found]
     best = min(found, key=lambda local: local.value)
-    tie = best.value + window.noise(best.bang, best.value)
+    close = sum(local.value <= best.value + NEGLIGIBLE * window.baseline for local in found) > 1
+    tie = best.value + (window.noise(best.bang, best.value) if close else 0.0)
     # Among those that rounding does not tell apart, the simplest.
     return sorted(
         found,
@@ -145,6 +146,9 @@ def no_switch_matters(window: Window) -> bool:
     ‖z(T)‖ differs by ∫‖∇ℓ_J‖dt at most between two schedules, since every flow contracts.
     """
     control = window.control
+    least = np.linalg.norm(control.deleted_hessian) * np.linalg.norm(window.begin) + np.linalg.norm(control.pull)
+    if control.metric is None and least * window.length > 1e-8 * len(window.begin) * window.size:
+        return False  # by far, and that is cheap to see
     pushes = np.linalg.norm(control.deleted_hessian, 2) * reach(window) + np.linalg.norm(control.pull)
     largest = 1.0 if control.metric is None else float(np.linalg.norm(control.metric, 2))
     moved = np.sqrt(largest) * float(pushes) * window.length
@@ -202,11 +206,11 @@ def settle(window: Window, bang: Bang, value: float) -> Local:
         if is_reached(window, value, bang):
             return Local(bang, value, 0.0)
         residual, interval, gain = violation(window, bang)
+        if residual <= RESIDUAL or interval is None:
+            break
         noise = window.noise(bang, value)
         if gain <= noise:  # E does not see it
             return Local(bang, value, 0.0)
-        if residual <= RESIDUAL or interval is None:
-            break
         low, middle, high = interval
         fraction = 1.0
         while fraction > 1e-6:

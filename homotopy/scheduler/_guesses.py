@@ -14,6 +14,7 @@ def first_guesses(window: Window, cells: int = _CELLS) -> list[Bang]:
     none = np.zeros(0)
     taus = time_grid(window, 48, 16)
     values = window.values(1, taus[:, None])
+    least = float(values.min())
     lowest = np.flatnonzero((values[1:-1] <= values[:-2]) & (values[1:-1] <= values[2:])) + 1
     starts = [Bang(0, none), Bang(1, none), *(Bang(1, taus[[k]]) for k in lowest)]
     grid = np.linspace(window.s, window.t1, cells + 1)
@@ -22,6 +23,7 @@ def first_guesses(window: Window, cells: int = _CELLS) -> list[Bang]:
         table = np.full((cells + 3, cells + 3), np.inf)
         table[left + 1, right + 1] = window.values(first, np.stack([grid[left], grid[right]], axis=1))
         core = table[1:-1, 1:-1]
+        least = min(least, float(core.min()))
         lowest = np.isfinite(core)
         for i in (0, 1, 2):
             for j in (0, 1, 2):
@@ -30,7 +32,7 @@ def first_guesses(window: Window, cells: int = _CELLS) -> list[Bang]:
         rows, columns = np.nonzero(lowest)
         best = np.argsort(core[rows, columns])[:_PER_TABLE]
         starts.extend(tidy(window, Bang(first, grid[[rows[k], columns[k]]])) for k in best)
-        starts.extend(_pulses(window, first, grid))
+    starts.extend(bang for first in (0, 1) for bang in _pulses(window, first, grid) if window.value(bang) < least)
     return starts
 
 
