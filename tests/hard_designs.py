@@ -316,11 +316,12 @@ def _search(family: str) -> Callable[[Problem], tuple[Any, Any]]:
         baseline = design.energy([], 0.0)
         if baseline == 0:
             return [float(result.energy), float(result.baseline_energy), 0.0], False
+        blurred = any("digits" in note for note in result.notes)
         best, scale = design.energy(switches, first) / baseline, float(baseline)
         # Off by what the search says of its own schedule; a bound above the energy; worse than doing nothing.
         off = abs(float(result.energy / scale) - float(best))
         over = max(0.0, float(result.certificate.lower_bound) / scale - float(best))
-        return [off, abs(result.baseline_energy / scale - 1.0), over + max(0.0, float(best) - 1.0)], False
+        return [off, abs(result.baseline_energy / scale - 1.0), over + max(0.0, float(best) - 1.0)], blurred
 
     return ask
 

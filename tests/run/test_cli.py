@@ -282,3 +282,10 @@ def test_a_folder_whose_name_is_not_utf8_can_be_written(homotopy):
     code, _, err = homotopy("run", "toy", "--out", os.fsdecode(b"out\xe9"))
     assert (code, err) == (0, "")
     load_run(os.fsdecode(b"out\xe9"))
+
+
+@pytest.mark.parametrize("first", ["homotopy", "jax"])
+def test_float64_is_on_whichever_is_imported_first(launch, first):
+    code = f"import sys, {first}, homotopy, jax.numpy as jnp; sys.exit(str(jnp.zeros(1).dtype))"
+    _, err = (process := launch(code=code, env={"JAX_ENABLE_X64": "0"})).communicate(timeout=60)
+    assert (process.returncode, err) == (1, "float64\n")
