@@ -138,11 +138,10 @@ def bayesian_influence(
     Gauss–Newton matrix sees it (mala finds its own during the burn-in when it is not given); without `precondition` the
     wide directions are then slow. Chains start `spread` posterior widths from θ*.
 
-    Warns (`ChainsWarning`) when R̂ > 1.1, when the bias exceeds the sampling error (with a step that would do), and when
+    Warns (`ChainsWarning`) when R̂ > 1.1, when the bias is twice the sampling error (with a step that would do), and when
     the 95 % interval is wider than ±`half_width` × the largest |influence|, saying how many draws would do. Raises
-    `RequestError` for an improper posterior (γ = 0 on a singular model), for queries that the problem's loss cannot
-    judge and for options that would be ignored, `WorkError` if the step is so large that the chains diverge or stand
-    still.
+    `RequestError` for an improper posterior (γ = 0 on a singular model), queries that the problem's loss cannot judge and
+    options that would be ignored, `WorkError` if the step is so large that the chains diverge or stand still.
     """
     theta = problem.check_theta(theta, "theta")
     beta, gamma = temperatures(inverse_temperature, localisation)
@@ -161,8 +160,7 @@ def bayesian_influence(
     rub = number(2.0 if friction is None else friction, "friction", above=0.0)
     first = _STEP[method] / (problem.dim ** (1 / 3) if method == "mala" else 1.0)
     size = first if step is None else number(step, "step", above=0.0)
-    if half_width is not None:
-        half_width = number(half_width, "half_width", above=0.0)
+    half_width = None if half_width is None else number(half_width, "half_width", above=0.0)
     values = None if queries is None else _query_values(problem, theta, queries)
     rates, vectors = precision(problem, theta, beta, gamma, "G")
     # The narrowest direction has width λ_max^(−½); preconditioned, all have width 1.
@@ -178,9 +176,8 @@ def bayesian_influence(
             method == "mala" and step is None, values,
         )  # fmt: skip
 
-    fine, coarse = run(key, size, thin), None
+    fine, coarse, passes = run(key, size, thin), None, thin
     _require_moving(fine, size)
-    passes = thin
     if method != "mala":
         wide = max(1, thin // 2)  # as much time between draws, if it can be
         coarse, passes = run(jax.random.fold_in(key, 1), 2 * size, wide), passes + wide
@@ -231,10 +228,10 @@ def _summarise(
             bias, bias_error = covariance - wide, np.hypot(error, wide_error)
         else:  # twice the step diverges: nothing is known of the bias
             bias = np.full_like(covariance, np.inf)
-    chains, draws = recorded.shape[:2]
     found = BayesianInfluence(
         jnp.asarray(-covariance), error, bias, bias_error, jnp.asarray(np.asarray(fine.losses).mean(axis=(0, 1))),
-        float(split_rhat(recorded).max()), float(effective_sample_size(recorded).min()), draws, chains, gradients,
+        float(split_rhat(recorded).max()), float(effective_sample_size(recorded).min()), recorded.shape[1],
+        recorded.shape[0], gradients,
         beta, gamma, float(jnp.mean(fine.steps)), float(jnp.min(fine.accepted)), method,
     )  # fmt: skip
     for message in _complaints(found, half_width):
@@ -263,12 +260,11 @@ def _complaints(found: BayesianInfluence, half_width: Any) -> list[str]:
             f"step={better:.2g} would do, or method='mala', which has none"
         )
     if half_width is not None:
-        allowed = half_width
         wide = float(np.ptp(found.interval(), axis=-1).max()) / 2 / largest
-        if wide > allowed:
+        if wide > half_width:
             messages.append(
-                f"too few draws for intervals of ±{allowed:g} × the largest influence: they are ±{wide:.3g}, and about "
-                f"{_draws_for(found.draws, wide / allowed)} draws per chain are needed"
+                f"too few draws for intervals of ±{half_width:g} × the largest influence: they are ±{wide:.3g}, and about "
+                f"{_draws_for(found.draws, wide / half_width)} draws per chain are needed"
             )
     return messages
 

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from ._linear import LinearControl, Phase, Vector
+from ._roots import zero_between
 from ._switching import Window
 
 _CELLS = 160  # of the grid on which an arc is searched for sign changes
@@ -173,8 +173,8 @@ def _first_root(
     if left == 0 and slope(0.0) <= 0:
         return 0.0, lost  # no arc at all: the caller turns back
     if left == 0 and from_root:
-        return float(brentq(slope, 0.0, right, **tight)), lost
-    return float(brentq(lambda h: float(value(np.array([h]))[0]), left, right, **tight)), lost
+        return zero_between(slope, 0.0, right, **tight), lost
+    return zero_between(lambda h: float(value(np.array([h]))[0]), left, right, **tight), lost
 
 
 def _divided(cells: Vector, doubtful: NDArray[np.bool_]) -> list[Vector]:

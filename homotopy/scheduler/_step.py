@@ -15,11 +15,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import brentq
 
 from ..flow import Step, simulate
 from ..problem import Problem
 from ._linear import Vector
+from ._roots import zero_between
 from ._switching import Window
 
 # E(τ) can bend on the scale 1/λ_max near both ends, and on the scale T in between: a uniform grid sees the one, grids
@@ -56,18 +56,10 @@ def stationary_steps(window: Window) -> list[tuple[float, float]]:
     roots = [window.s, window.t1]
     tiny = 4 * np.finfo(float).eps
     for cell in np.flatnonzero(np.sign(slopes[:-1]) * np.sign(slopes[1:]) < 0):
-        roots.append(_zero(slope, taus[cell], taus[cell + 1], tiny * window.t1, tiny))
+        roots.append(zero_between(slope, taus[cell], taus[cell + 1], xtol=tiny * window.t1, rtol=tiny))
     roots.extend(taus[:-1][slopes[:-1] == 0])
     taus = np.unique(roots)
     return list(zip(taus.tolist(), evaluate(taus)[0].tolist(), strict=True))
-
-
-def _zero(slope: Callable[[float], float], low: float, high: float, xtol: float, rtol: float) -> float:
-    """The zero of dE/dτ between two times; where its sign is rounding (taken alone both may have the same) the flatter."""
-    ends = slope(low), slope(high)
-    if ends[0] * ends[1] > 0:
-        return low if abs(ends[0]) < abs(ends[1]) else high
-    return float(brentq(slope, low, high, xtol=xtol, rtol=rtol))
 
 
 def time_grid(window: Window, uniform: int = _UNIFORM, geometric: int = _GEOMETRIC) -> Vector:

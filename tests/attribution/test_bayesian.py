@@ -230,6 +230,7 @@ def test_steps_that_diverge_are_no_number():
         ({"method": "langevin", "friction": 0.0}, "friction must be"),
         ({"draws": 10.5}, "draws must be"),
         ({"seed": -1}, "seed must be"),
+        ({"half_width": 0.0}, "half_width must be"),
         ({"spread": float("nan")}, "spread must be"),
         ({"method": "sgld", "batch_size": 99}, "batch_size must be a whole number in 1…"),
         ({"step": 0.0}, "step must be"),
