@@ -27,10 +27,12 @@ def value_function_bound(window: Window, degree: int | None = None) -> tuple[flo
     size = len(window.begin) + 1
     degree = (4 if size <= 6 else 2) if degree is None else degree
     scale = float(np.linalg.norm(window.begin)) or 1.0
-    generators, prices = _generators(window, scale)
     metric = window.control.metric
+    # The programme sees numbers near 1: z in units of ‖z(s)‖, V in those times the size of M.
+    unit = scale**2 * (1.0 if metric is None else float(np.exp2(np.frexp(np.linalg.norm(metric, 2))[1])))
+    generators, prices = _generators(window, scale, unit)
     final = np.zeros((size, size))
-    final[:-1, :-1] = 0.5 * (np.eye(size - 1) if metric is None else metric)
+    final[:-1, :-1] = 0.5 * (np.eye(size - 1) if metric is None else metric * (scale**2 / unit))
     basis = _Basis(size)
     half = degree // 2
     counts = [(half + 1) * size, half * size]
@@ -104,12 +106,12 @@ def value_function_bound(window: Window, degree: int | None = None) -> tuple[flo
         worst = max(worst, sum(float(np.linalg.norm(rest, 2)) for rest in left))
     size_of = sum(float(np.linalg.norm(w, 2)) for w in weights)
     rounding = 1e-14 * size * (1 + max(float(np.linalg.norm(g, 2)) for g in generators)) * size_of
-    margin = (defect + worst + rounding) * furthest * scale**2
-    bound = float(start @ weights[0] @ start) * scale**2 - margin
+    margin = (defect + worst + rounding) * furthest * unit
+    bound = float(start @ weights[0] @ start) * unit - margin
     return (max(bound, 0.0), margin) if window.price >= 0 else (bound, margin)
 
 
-def _generators(window: Window, scale: float) -> tuple[list[Vector], list[float]]:
+def _generators(window: Window, scale: float, unit: float) -> tuple[list[Vector], list[float]]:
     """d/du (y, 1) = A (y, 1) for y = z/scale, u = (t − s)/(T − s), at ε = 0 and ε = 1; c·ε in the units of V."""
     generators, prices = [], []
     for epsilon, phase in enumerate((window.control.keep, window.control.full)):
@@ -117,7 +119,7 @@ def _generators(window: Window, scale: float) -> tuple[list[Vector], list[float]
         generator = np.zeros((dim + 1, dim + 1))
         generator[:dim, :dim], generator[:dim, dim] = -phase.hessian, phase.drive / scale
         generators.append(generator * window.length)
-        prices.append(epsilon * window.price * window.length / scale**2)
+        prices.append(epsilon * window.price * window.length / unit)
     return generators, prices
 
 

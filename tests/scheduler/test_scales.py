@@ -300,3 +300,15 @@ def test_no_gain_below_rounding_is_claimed():
     bang = Bang(0, np.zeros(0))
     assert 0 < here.noise(bang, here.baseline) < 1e-13 * here.baseline
     assert here.rounding(Bang(1, np.linspace(0.1, 0.9, 9))) > here.rounding(bang)
+
+
+def test_the_value_function_sees_no_units():
+    x, y, theta0 = given(7)
+    for goal in ("risk", "outputs"):
+        bounds = [
+            found(size * x, size * y, theta0, size**-2, goal=goal, certify="value-function").certificate.lower_bound
+            / size**2
+            for size in (1.0, 1e6, 1e-6)
+        ]
+        assert bounds[0] > 0
+        assert bounds == pytest.approx([bounds[0]] * 3, rel=1e-3)
