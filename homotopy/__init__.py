@@ -35,7 +35,8 @@ _PUBLIC: dict[str, tuple[str, ...]] = {
     "endpoints": (
         "optimum", "leave_one_out", "leave_one_out_all", "leave_one_out_proof", "Endpoint", "NotStationaryWarning",
         "influence", "Influence", "corrected_influence", "newton_estimate", "influence_matrix", "self_influence",
-        "SolverWarning", "weight_jacobian", "leverage", "cooks_distance", "theta_ddot", "theta_dot_change", "ThetaDotChange",
+        "SolverWarning", "weight_jacobian", "leverage", "cooks_distance", "diagnostics", "Diagnostics",
+        "FlaggedRowsWarning", "Outcome", "theta_ddot", "theta_dot_change", "ThetaDotChange",
         "AbstractInverse", "Cholesky", "CG", "GMRES", "LiSSA", "Arnoldi", "EKFAC", "inverse_memory",
         "bregman", "response", "pbrf", "pbrf_linearised", "path", "Path", "align",
         "decompose_error", "decompose_errors", "ErrorDecomposition",

@@ -13,6 +13,7 @@ from ._derivatives import (
     theta_ddot as theta_ddot,
     theta_dot_change as theta_dot_change,
 )
+from ._diagnostics import Diagnostics as Diagnostics, diagnostics as diagnostics
 from ._ekfac import EKFAC as EKFAC
 from ._endpoint import (
     Endpoint as Endpoint,

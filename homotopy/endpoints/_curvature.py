@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._checks import choice
 from .._errors import WorkError
-from ..problem import Problem
+from ..problem import CrossEntropyLoss, Problem
 from ._endpoint import as_damping, is_concrete
 from ._frame import frame, spectrum
 from ._objectives import WeightedRisk
@@ -140,15 +140,27 @@ def factor(curvature: Curvature) -> Factor:
     return Factor(jnp.ones_like(rates), rates, vectors, jnp.abs(rates) <= floor, matrix)
 
 
-def definite(curvature: Curvature, what: str = "influence") -> Factor:
-    """B + nλI factored; `WorkError` with its smallest eigenvalue, and what to try, unless it is positive definite."""
+def definite(curvature: Curvature, what: str = "influence", *, shifts: bool = False, cure: str = "") -> Factor:
+    """B + nλI factored; `WorkError` with its smallest eigenvalue, and what to try, unless it is positive definite.
+
+    `shifts` allows the null space of softmax without a ridge, adding one number to all logits of a point: it changes no
+    prediction, so whatever depends on θ through these is well defined, and `Factor` inverts B beside it. `cure` is what
+    to try, for those that take no damping.
+    """
     found = factor(curvature)
-    if is_concrete(found.rates) and (bool(found.flat.any()) or not float(found.rates[0]) > 0):
-        raise WorkError(_advice(curvature, found, what))
-    return found
+    if not is_concrete(found.rates) or (not bool(found.flat.any()) and float(found.rates[0]) > 0):
+        return found
+    if shifts and int(found.flat.sum()) == _shifts(curvature.problem):
+        return found
+    raise WorkError(_advice(curvature, found, what, cure))
 
 
-def _advice(curvature: Curvature, found: Factor, what: str) -> str:
+def _shifts(problem: Problem) -> int:
+    """The number of directions of θ along which all logits of every point move alike (softmax of a linear model)."""
+    return problem.data.features if problem.model.linear and isinstance(problem.loss, CrossEntropyLoss) else 0
+
+
+def _advice(curvature: Curvature, found: Factor, what: str, cure: str) -> str:
     name = "Hessian" if curvature.kind == "exact" else "Gauss–Newton matrix"
     smallest, flat = float(found.rates[0]), np.asarray(found.flat)
     state = "indefinite" if smallest < 0 and not flat[0] else "singular"
@@ -163,4 +175,4 @@ def _advice(curvature: Curvature, found: Factor, what: str) -> str:
     if state == "indefinite":
         options = "hessian='gauss-newton' with damping= > 0, a damping= above −λ_min/n, solver='gmres', or train on"
     found_state = f"it is {state}: smallest eigenvalue {smallest:.2e}{because}"
-    return f"{what} needs a definite {name}, but {found_state}; try {options}"
+    return f"{what} needs a definite {name}, but {found_state}; {cure or f'try {options}'}"

@@ -20,8 +20,9 @@ from .._checks import choice
 from .._errors import WorkError
 from ..problem import Problem, on_problem
 from ._curvature import Curvature, Factor, definite
+from ._deletion import deletion
 from ._endpoint import Endpoint, NotStationaryWarning, is_concrete
-from ._frame import frame
+from ._frame import frame, jacobian_rows
 from ._inverse import AbstractInverse
 from ._newton import assess
 from ._objectives import WeightedRisk
@@ -31,8 +32,10 @@ from ._solvers import solve_rows
 
 # An influence function is the influence of θ's own gradient too: ‖∇R‖ must be small beside ‖∇ℓ_J‖.
 _STATIONARY_ENOUGH = 1e-3
-# 1 − h below the first is rounding: the leverage is 1, and e/(1 − h) is 0/0; below the second too few digits are left.
-_NOTHING, _TOO_LITTLE = 1e-13, 1e-9
+# 1 − h below this is rounding: the leverage is 1, and e/(1 − h) is 0/0.
+NOTHING_LEFT = 1e-13
+# Below this 1 − h the quotient of a least-squares residual has lost digits, and the fit without the point is asked.
+_NEAR = 1e-4
 
 
 class Influence(eqx.Module):
@@ -127,20 +130,25 @@ def corrected_influence(
     h_j = W_jS_j is the leverage of point j at weight 1. For several outputs H⁻¹J_jᵀ(I − W_jS_j)⁻¹∇_ŷℓ_j, which is the
     same by the Woodbury formula: the exact Newton step for one point of a linear or generalised linear model
     (Hayashi 2000, §1.4, for least squares), and for a network the one whose H loses only J_jᵀW_jJ_j.
-    `theta_dot` is scaled to the whole step, θ(0) ≈ θ* − theta_dot; `loss_derivative` is g_Jᵀ theta_dot.
+    `theta_dot` is scaled to the whole step, θ(0) ≈ θ* − theta_dot; `loss_derivative` is g_Jᵀ theta_dot. Right to all
+    digits of the fit for least squares, however near 1 the leverage. Raises `WorkError`, naming the point, at leverage
+    1, where it is 0/0, and as `influence` does.
     """
     theta = trained(problem, theta)
     curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping)
     found, here = definite(curvature), slopes(problem, theta)
     warn_unless_stationary(curvature, here.full_norm, here.slope_norm)
     step, residual, left = _corrected(curvature, found)
-    if is_concrete(left) and not bool((left > _TOO_LITTLE).all()):
-        row, least = int(problem.delete[int(jnp.argmin(left))]), float(jnp.min(left))
-        raise WorkError(
-            f"point {row} has leverage 1: without it θ is not determined (0/0)"
-            if least <= _NOTHING
-            else f"point {row} has leverage 1 − {least:.0e}: e/(1 − h) has no digits left; leave_one_out solves without it"
-        )
+    if is_concrete((left, theta)):
+        nothing = left <= NOTHING_LEFT
+        if problem.least_squares and float(curvature.damping) == 0 and bool((left < _NEAR).any()):
+            step, nothing = _exactly(problem, found)
+        if bool(nothing.any()):
+            row = int(problem.delete[int(jnp.argmax(nothing))])
+            raise WorkError(
+                f"point {row} has leverage 1: what is left without it does not determine θ (0/0); give the problem a "
+                "ridge, or delete another point"
+            )
     return Influence(
         -step, theta + step, -(here.slope @ step), residual, jnp.zeros((), int), here.full_norm, theta, "full"
     )
@@ -160,6 +168,13 @@ def _corrected(curvature: Curvature, found: Factor) -> tuple[Array, Array, Array
 
     steps, residuals, left = jax.vmap(one)(problem.data.x[points], problem.data.y[points])
     return jnp.sum(steps, axis=0), jnp.max(residuals), left
+
+
+def _exactly(problem: Problem, found: Factor) -> tuple[Array, Array]:
+    """−Σ_j H⁻¹J_jᵀr_j with the deleted residuals of fits without the point, and which points have leverage 1."""
+    deleted = deletion(problem).deleted_residual[problem.delete]
+    pulled = jnp.einsum("kc,kcd->kd", deleted, jacobian_rows(problem)[problem.delete])
+    return -jnp.sum(jax.vmap(found.solve)(pulled), axis=0), jnp.isnan(deleted).any(axis=1)
 
 
 class Slopes(NamedTuple):

@@ -32,6 +32,9 @@ COMMANDS = {
     "search": Command(
         "_search", "the best ε(t) for your table: homotopy search --data FILE.csv --target COLUMN --delete ROW"
     ),
+    "diagnose": Command(
+        "_diagnose", "which rows move the fit, exactly: homotopy diagnose --data FILE.csv --target COLUMN [--out DIR]"
+    ),
     "hypotheses": Command(
         "_hypotheses", "the notes' claims, decided: homotopy hypotheses [--quick] [--only ID] [--report FILE]"
     ),

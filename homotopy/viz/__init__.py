@@ -3,6 +3,7 @@
 from ._animation import animate_phase as animate_phase
 from ._axes import FULL as FULL, INK as INK, MUTED as MUTED, RETAINED as RETAINED, SERIES as SERIES
 from ._control import plot_control as plot_control
+from ._diagnostics import plot_leverage as plot_leverage
 from ._gains import plot_gains as plot_gains
 from ._phase import (
     bounds_of as bounds_of,

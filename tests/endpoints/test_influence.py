@@ -211,3 +211,15 @@ def test_it_can_be_batched_over_the_deleted_point():
     theta = optimum(problem).theta
     rows = jax.vmap(lambda j: influence(problem.deleting(j[None]), theta=theta).theta_dot)(jnp.arange(3))
     np.testing.assert_allclose(rows[2], influence(problem.deleting(2)).theta_dot, atol=1e-12)
+
+
+def test_corrected_influence_near_and_at_leverage_one():
+    rng = np.random.default_rng(2)
+    x, y = np.column_stack([np.ones(10), rng.standard_normal(10)]), rng.standard_normal(10)
+    x[3, 1] = 1e6  # 1 − h = 1e-11: e and 1 − h are differences of nearly equal numbers
+    without = np.linalg.lstsq(np.delete(x, 3, axis=0), np.delete(y, 3))[0]
+    problem = Problem(LinearRegression(), Dataset(x, y), delete=3)
+    assert relative(corrected_influence(problem).estimate, without) < 1e-10
+    x[:, 1] = np.arange(10) == 3
+    with pytest.raises(WorkError, match="point 3 has leverage 1"):
+        corrected_influence(Problem(LinearRegression(), Dataset(x, y), delete=[5, 3]))

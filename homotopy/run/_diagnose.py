@@ -1,0 +1,85 @@
+"""`homotopy diagnose`: which rows of the user's own table move the fit, and how well the approximations know it."""
+
+import shlex
+import warnings
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from .._errors import RequestError
+from ._arguments import parse, spelled_out
+from ._cache import enable_cache
+from ._carry_out import carry_out
+from ._progress import Progress
+from ._result import RunResult
+from ._table import TableOptions, read
+
+
+@dataclass(frozen=True)
+class Options:
+    """Leverage, residuals, Cook's distance and exact deletion of every row of your table: which rows move the fit?"""
+
+    table: Annotated[TableOptions, tyro.conf.OmitArgPrefixes]
+    model: Literal["linear", "logistic"] = "linear"
+    """what is fitted; logistic: a target of 0 and 1"""
+    ridge: float = 0.0
+    """ρ of ½ρ‖θ‖²"""
+    out: str = "runs/diagnose"
+    """folder to write; a finished run that is there is replaced"""
+
+
+def command(args: list[str], scenarios: str) -> int:
+    options = parse(Options, args, prog="homotopy diagnose", description=Options.__doc__ or "")
+    enable_cache()
+    problem, told = _problem(options)
+    baseline = Options(TableOptions(data="", target=""), out=options.out)  # where to is a matter of the machine
+    words = ["homotopy", "diagnose", *spelled_out(options, baseline)]
+    fields = {"diagnose": options.model, "command": shlex.join(words), "settings": options}
+    carry_out(options.out, fields, lambda progress: _diagnose(options, problem, told, progress))
+    return 0
+
+
+def _problem(options: Options) -> tuple[Any, str]:
+    from ..problem import LinearRegression, LogisticRegression, Problem
+
+    data, told = read(options.table)
+    labels = np.unique(np.asarray(data.y))
+    if options.model == "logistic" and not set(labels.tolist()) <= {0.0, 1.0}:
+        shown = ", ".join(f"{label:g}" for label in labels[:6]) + (", …" if len(labels) > 6 else "")
+        raise RequestError(
+            f"--model logistic needs a target of 0 and 1, but {options.table.target!r} holds {shown}; for several classes "
+            "make a column that is 1 for the class in question and 0 for the others"
+        )
+    model = LogisticRegression() if options.model == "logistic" else LinearRegression()
+    return Problem(model, data, delete=0, ridge=options.ridge), told
+
+
+def _diagnose(options: Options, problem: Any, told: str, progress: Progress) -> RunResult:
+    from .. import FlaggedRowsWarning, diagnostics
+    from ..endpoints import Outcome
+    from ..viz import plot_leverage
+
+    with progress.task("leaving out every row"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FlaggedRowsWarning)  # the report says the same
+        found = diagnostics(problem)
+    data = found.data
+    studentised = "studentised_pearson" if options.model == "logistic" else "internally_studentised"
+    ax = plot_leverage(
+        data["leverage"].to_numpy(), data[studentised].to_numpy(), data.attrs["effective_degrees_of_freedom"],
+        named=found.most_influential(), infinite=np.isinf(data["cook_exact"].to_numpy()),
+        ylabel="studentised Pearson residual" if options.model == "logistic" else "internally studentised residual",
+    )  # fmt: skip
+    codes, counts = np.unique(data["outcome"].to_numpy(), return_counts=True)
+    ended = {Outcome(int(code)).name.lower().replace("_", " "): int(n) for code, n in zip(codes, counts, strict=True)}
+    ended = {"successful" if name == "converged" else name: count for name, count in ended.items()}
+    lines = [told, str(found)]
+    if options.table.standardise:
+        lines.append(
+            "θ and DFBETAS are those of centred and scaled features (--no-standardise keeps the table's units)"
+        )
+    return RunResult(
+        {"diagnose": ax.figure}, data, "\n".join(line for line in lines if line), (problem.data,), ended,
+        tables={"diagnose": found.table()},
+    )  # fmt: skip
