@@ -31,7 +31,10 @@ from ._progress import tracked
 from ._separation import SUSPICIOUS, doubtful, judged, may_lack_a_minimiser, refuse_separable
 
 # θ → ∞ there; every other outcome but CONVERGED leaves θ undefined.
-_INFINITE = (Outcome.SEPARABLE, Outcome.MISSING_CLASS)
+_INFINITE = (Outcome.SEPARABLE, Outcome.MISSING_CLASS, Outcome.INFINITE)
+
+# Newton steps that bring a row from where the shared Hessian has left it to the last bits, if it was near.
+_POLISH = 3
 
 
 @on_problem
@@ -89,7 +92,7 @@ def leave_one_out_proof(
 ) -> Endpoint:
     """`leave_one_out_all` with its proof: one `Endpoint` with a leading axis n, whose `outcome` says what became of each.
 
-    θ is `inf` where θ → ∞ (SEPARABLE, MISSING_CLASS) and where the continued branch of a network ends in a fold, NaN
+    θ is `inf` where θ → ∞ (SEPARABLE, MISSING_CLASS, INFINITE) and where the continued branch of a network ends in a fold, NaN
     where UNDETERMINED, and else what was reached. For convex risks `smallest_eigenvalue` is a lower bound of
     λ_min(H₋ᵢ), from λ_min(H)(1 − h_i); `condition` and `prediction_error` are upper bounds, made of the base fit's.
     """
@@ -117,7 +120,7 @@ def _convex(problem: Problem, given: Any) -> Endpoint:
     lonely = _lonely(problem)
     for row in np.flatnonzero((outcomes != int(Outcome.CONVERGED)) & ~lonely):
         here = problem.deleting(int(row))
-        end = newton_row(here, theta, ends.theta[row], jnp.zeros((), int))
+        end = newton_row(here, theta, ends.theta[row], jnp.asarray(_POLISH))
         if not bool(end.converged):
             end = newton_row(here, theta, theta, jnp.asarray(MAX_ITERATIONS))
         ends = jax.tree.map(lambda leaf, new, row=row: leaf.at[row].set(new), ends, end)
@@ -181,7 +184,9 @@ def _continued(problem: Problem, theta: Array) -> Endpoint:
         gradient_norm=norm,
         iterations=found.steps[-1],
         smallest_eigenvalue=smallest,
-        outcome=jnp.where(good, int(Outcome.CONVERGED), int(Outcome.FOLD)),
+        outcome=jnp.where(
+            good, int(Outcome.CONVERGED), jnp.where(reached, int(Outcome.NOT_STATIONARY), found.outcome[-1])
+        ),
         value=jnp.where(reached, problem.risk(finite, 0.0), jnp.inf),
         error=jnp.where(reached, norm / jnp.abs(jnp.where(smallest == 0, 1.0, smallest)), jnp.inf),
         start_gradient_norm=initial,

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from ..problem import CrossEntropyLoss, LogisticLoss, Problem, SquaredLoss
 from ._curvature import Factor
 from ._deletion import sums_of_others
-from ._endpoint import STATIONARITY, Endpoint, verdict
+from ._endpoint import NEARNESS, STATIONARITY, Endpoint, verdict
 from ._frame import Frame, condition, null_losses, rounding_error, smallest_rate
 from ._newton import minimise
 from ._objectives import WeightedRisk
@@ -27,6 +27,8 @@ from ._points import Point, point
 
 # Rows that take their steps together, and how many steps.
 _CHUNK, _STEPS = 128, 60
+# The step that may be left, relative to ‖θ′‖: less than an endpoint's NEARNESS, since these steps converge linearly.
+_NEAR = 1e-8
 
 
 @eqx.filter_jit
@@ -54,8 +56,8 @@ def chord_rows(problem: Problem, theta: Float[Array, " dim"], found: Factor) -> 
 
 @eqx.filter_jit
 def newton_row(problem: Problem, theta: Array, start: Array, steps: Array) -> Endpoint:
-    """The one row that `problem` deletes by at most that many Newton steps of its own, from `start`; with 0 it is only
-    judged, by its own Hessian. θ* is what it is measured against."""
+    """The one row that `problem` deletes, by at most that many Newton steps of its own from `start`, and its own
+    Hessian. θ* is what it is measured against."""
     objective = WeightedRisk(problem, jnp.zeros(()))
     return minimise(objective, start, origin=theta, max_iterations=steps, kind="all leave-one-out")
 
@@ -99,7 +101,7 @@ def _row(
 
     slope = whole - here.slope @ here.jacobian
     initial = norm_of(slope)
-    measure = unit + initial
+    measure = unit + initial + jnp.max(found.rates) * jnp.linalg.norm(theta / found.scale)
     target = 1e-2 * STATIONARITY * measure
 
     def step(state):
@@ -116,7 +118,8 @@ def _row(
         return trial, -inverse(slope), theta, move, best, best_slope, jnp.minimum(norm, best_norm), k + 1
 
     def unfinished(state):
-        return (state[6] > target) & (state[7] < _STEPS)
+        far = jnp.linalg.norm(state[1] / found.scale) > _NEAR * (unit + jnp.linalg.norm(state[0] / found.scale))
+        return ((state[6] > target) | far) & (state[7] < _STEPS)
 
     move = -inverse(slope)
     state = (theta, move, theta, move, theta, slope, initial, jnp.zeros((), int))
@@ -136,7 +139,7 @@ def _row(
             finite=jnp.all(jnp.isfinite(end)) & jnp.isfinite(norm),
             norm=norm,
             measure=measure,
-            error=grown * jnp.linalg.norm(left_over / found.scale),
+            error=grown * jnp.linalg.norm(left_over / found.scale) * (NEARNESS / _NEAR),
             size=unit + jnp.linalg.norm(end / found.scale),
             smallest=smallest,
             off=jnp.where(left > 0, off, jnp.inf),

@@ -88,7 +88,7 @@ def _by_formula(problem: Problem, whole: Endpoint, found: Factor) -> tuple[Delet
     gradient = problem.gradient(whole.theta)
     squares = 2.0 * null_losses(problem)
     unit = jnp.sqrt(sums_of_others(squares))
-    all_of_it, size = jnp.sqrt(jnp.sum(squares)), jnp.linalg.norm
+    all_of_it, steepest, size = jnp.sqrt(jnp.sum(squares)), jnp.max(found.rates), jnp.linalg.norm
 
     def one(row, residual, deleted, left, divisor, target, unit):
         move = found.solve(residual @ row) / divisor
@@ -102,14 +102,15 @@ def _by_formula(problem: Problem, whole: Endpoint, found: Factor) -> tuple[Delet
         # What the base fit is off by is carried over by at most 1 + √(h/(1 − h)); so is its condition number.
         rounding = 2.0 * whole.prediction_error * all_of_it / jnp.sqrt(divisor)
         off = (decrement + rounding) / jnp.where(unit > 0, unit, 1.0)
-        norm, measure = size(slope), unit + size(found.scale * start)
+        norm, length = size(slope), size(theta / found.scale)
+        measure = unit + size(found.scale * start) + steepest * length
         smallest = whole.smallest_eigenvalue * left
         outcome = verdict(
             finite=jnp.all(jnp.isfinite(theta)),
             norm=norm,
             measure=measure,
             error=size(step / found.scale),
-            size=unit + size(theta / found.scale),
+            size=unit + length,
             smallest=smallest,
             off=off,
         )

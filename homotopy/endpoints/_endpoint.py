@@ -52,6 +52,7 @@ class Outcome(enum.IntEnum):
     MISSING_CLASS = 8
     UNDETERMINED = 9
     FOLD = 10
+    INFINITE = 11
 
     @property
     def words(self) -> str:
@@ -71,6 +72,7 @@ _WORDS = {
     Outcome.MISSING_CLASS: "a class is left without points: the risk has no minimiser (θ → ∞)",
     Outcome.UNDETERMINED: "0/0: what is left does not determine θ (a point of leverage 1)",
     Outcome.FOLD: "the branch of optima ends in a fold",
+    Outcome.INFINITE: "the branch of optima goes to infinity",
 }
 
 

@@ -34,6 +34,8 @@ from ._points import outputs_per_point, point
 WITHOUT_DAMPING = "leave out a column that the others determine, or give the problem a ridge"
 # Residuals below this part of the numbers that they are differences of are rounding: the fit is perfect.
 ROUNDING = 64 * np.finfo(float).eps
+# Points at a time: enough to be fast, and no more Jacobians in memory than a network's can bear.
+_BATCH = 1024
 
 
 @on_problem
@@ -126,7 +128,7 @@ def changes(curvature: Curvature, found: Factor) -> Changes:
             jnp.trace(here.bend @ spread), left, here.slope @ pulled, solved @ pulled, here.slope @ spread @ solved
         )
 
-    return jax.lax.map(one, (curvature.problem.data.x, curvature.problem.data.y), batch_size=64)
+    return jax.lax.map(one, (curvature.problem.data.x, curvature.problem.data.y), batch_size=_BATCH)
 
 
 def at_optimum(problem: Problem, theta: Any) -> Float[Array, " dim"]:
@@ -198,4 +200,4 @@ def _leverages(curvature: Curvature, found: Factor) -> Array:
         here = point(curvature.problem, curvature.theta, *row)
         return jnp.trace(here.bend @ here.jacobian @ jax.vmap(found.solve)(here.jacobian).T)
 
-    return jax.lax.map(one, (curvature.problem.data.x, curvature.problem.data.y), batch_size=64)
+    return jax.lax.map(one, (curvature.problem.data.x, curvature.problem.data.y), batch_size=_BATCH)

@@ -5,7 +5,8 @@
 Predictor: two terms of the Taylor series of θ(s), both from the factors of one Hessian (one term is the influence
 function). Corrector: Newton to stationarity (one step is the Newton estimate). A step is accepted only if the corrector
 contracts, moves θ little beside the predictor, and leaves the number of negative eigenvalues of H alone; else it is
-halved. So the branch is never left silently: where the steps vanish H becomes singular, a fold, which is reported.
+halved. So the branch is never left silently: where the steps vanish H becomes singular, a fold, or θ goes to infinity
+(a convex risk has no folds, but it may lose its minimiser); which of the two is reported.
 """
 
 from typing import Any, NamedTuple
@@ -20,62 +21,22 @@ from .._checks import choice
 from .._errors import RequestError, WorkError
 from ..problem import Problem, on_problem
 from ..problem._arrays import as_floats
-from ._endpoint import NEARNESS, STATIONARITY, is_concrete, require_dense
+from . import _separation
+from ._endpoint import NEARNESS, STATIONARITY, Outcome, is_concrete, require_dense
 from ._frame import Frame, frame, smallest_rate
 from ._limit import flow_limit
 from ._newton import Local, local_model, newton_step
 from ._objectives import WeightedRisk
 from ._optimum import is_convex, newton
-from ._straightness import chord_over_arc, largest_deviation
+from ._path_result import Path as Path
 
 # Steps are relative to the distance between two requested ε; below the smallest the branch has ended.
 _SMALLEST_STEP = 1e-5
 _CORRECTIONS = 12
 # The corrector may move θ by at most this part of the predictor's step; below the second part the step doubles.
 _TRUSTED, _EASY = 0.2, 0.02
-
-
-class Path(eqx.Module):
-    """θ(ε) at the requested ε: `epsilons` (m,) or (m, |J|), `thetas` (m, dim), and the proof of each row:
-    `gradient_norms` ‖∇R_ε‖, `smallest_eigenvalues` of H_ε, `steps` predictor–corrector steps to get there.
-
-    `branches` counts the folds passed so far (0 on the branch of the start; it grows only with on_fold="switch").
-    `fold_epsilon` is where the (first) fold was met, NaN if none; with on_fold="stop" the rows after it hold `inf`.
-    """
-
-    epsilons: Float[Array, "m ..."]
-    thetas: Float[Array, "m dim"]
-    gradient_norms: Float[Array, " m"]
-    smallest_eigenvalues: Float[Array, " m"]
-    steps: Int[Array, " m"]
-    branches: Int[Array, " m"]
-    fold_epsilon: Float[Array, "..."]
-
-    @property
-    def folded(self) -> bool:
-        """Whether a fold was met."""
-        return bool(jnp.isnan(self.fold_epsilon).any() ^ True)
-
-    @property
-    def straightness(self) -> Float[Array, ""]:
-        """Chord over arc length, in (0, 1]: 1 for a straight segment. The arc is the polygon's, so ask for many ε."""
-        return chord_over_arc(self._reached)
-
-    @property
-    def max_deviation(self) -> Float[Array, ""]:
-        """The largest distance of θ(ε) from the chord, relative to the chord's length: 0 for a straight segment."""
-        return largest_deviation(self._reached)
-
-    @property
-    def _reached(self) -> Float[Array, "reached dim"]:
-        return self.thetas[jnp.isfinite(self.thetas).all(axis=1)]
-
-    def __str__(self) -> str:
-        fold = f", fold at ε ≈ {np.asarray(self.fold_epsilon)}" if self.folded else ""
-        return (
-            f"path of {self.thetas.shape[0]} optima: largest ‖∇‖ {float(jnp.max(self.gradient_norms)):.1e}, smallest "
-            f"λ_min {float(jnp.min(self.smallest_eigenvalues)):.3g}, chord/arc {float(self.straightness):.6f}{fold}"
-        )
+# A branch that ends this much farther out than it began has gone to infinity: at a fold θ is bounded.
+_FAR = 10.0
 
 
 @on_problem
@@ -85,7 +46,8 @@ def path(problem: Problem, epsilons: Any, *, start: Any = None, on_fold: str = "
 
     `start` is θ near the optimum at epsilons[0] (polished first); it may be left out for linear and logistic
     regression. At a fold: "raise" a `WorkError`, "stop" with `inf` in the rows that were not reached, or "switch" to
-    the minimum that training on from there reaches, counted in `branches`.
+    the minimum that training on from there reaches, counted in `branches`. Where θ(ε) → ∞ there is nothing to switch to:
+    a `WorkError`, unless on_fold="stop".
     """
     values = _as_epsilons(problem, epsilons)
     require_dense(problem, "path")
@@ -97,24 +59,35 @@ def path(problem: Problem, epsilons: Any, *, start: Any = None, on_fold: str = "
     else:
         theta = problem.check_theta(start, "start")
     begin = newton(problem, values[0], theta)
-    rows, fold = _follow(problem, values, begin.theta, begin.converged, on_fold == "switch")
-    found = Path(values, rows.theta, rows.norm, rows.smallest, rows.steps, rows.branch, fold)
-    if is_concrete(found.thetas) and on_fold == "raise":
-        _check(found)
+    rows, fold = _follow(problem, values, begin.theta, begin.outcome, on_fold == "switch")
+    found = Path(values, rows.theta, rows.norm, rows.smallest, rows.steps, rows.branch, fold, rows.outcome)
+    if is_concrete(found.thetas) and on_fold != "stop":
+        _check(problem, found, on_fold == "switch")
     return found
 
 
-def _check(found: Path) -> None:
-    reached = np.isfinite(np.asarray(found.thetas)).all(axis=1)
+def _check(problem: Problem, found: Path, switched: bool) -> None:
+    outcomes = np.asarray(found.outcome)
+    lost = np.isin(outcomes, (int(Outcome.INFINITE), int(Outcome.IMPRECISE)))
+    if outcomes[0] == int(Outcome.CONVERGED) and lost.any():
+        end = int(np.argmax(lost))
+        where = np.round(np.asarray(found.epsilons[end]), 4)
+        separable = problem.model.linear and _separation.judged(problem, found.epsilons[end], found.thetas[0], True)[0]
+        if problem.model.linear and not separable:
+            raise WorkError(f"θ(ε) cannot be followed to ε = {where} in 64-bit floats: {Outcome.IMPRECISE.words}")
+        why = f", where {separable.words}" if separable else ""
+        raise WorkError(f"θ(ε) goes to infinity before ε = {where}{why}; give the problem a ridge, or on_fold='stop'")
+    reached = outcomes == int(Outcome.CONVERGED)
+    if switched or reached.all():
+        return
     if not reached[0]:
         raise WorkError("no stationary point near start=: train it to the optimum at epsilons[0] first (optimum(…))")
-    if not reached.all():
-        last = int(np.argmin(reached)) - 1
-        where = np.round(np.asarray(found.fold_epsilon), 4)
-        raise WorkError(
-            f"the branch of optima ends in a fold near ε = {where} (λ_min = {found.smallest_eigenvalues[last]:.1e} at "
-            "the last ε reached); try on_fold='stop' for the part before it, or on_fold='switch' to go on elsewhere"
-        )
+    last = int(np.argmin(reached)) - 1
+    where = np.round(np.asarray(found.fold_epsilon), 4)
+    raise WorkError(
+        f"the branch of optima ends in a fold near ε = {where} (λ_min = {found.smallest_eigenvalues[last]:.1e} at "
+        "the last ε reached); try on_fold='stop' for the part before it, or on_fold='switch' to go on elsewhere"
+    )
 
 
 def _as_epsilons(problem: Problem, epsilons: Any) -> Float[Array, "m ..."]:
@@ -142,6 +115,7 @@ class _Row(NamedTuple):
     smallest: Float[Array, ""]
     steps: Int[Array, ""]
     branch: Int[Array, ""]
+    outcome: Int[Array, ""]
 
 
 class _State(NamedTuple):
@@ -236,14 +210,18 @@ def _segment(problem: Problem, here: Frame, start: Array, end: Array, theta: Arr
 
 
 @eqx.filter_jit
-def _follow(problem: Problem, epsilons: Array, theta: Array, alive: Array, switch: bool) -> tuple[_Row, Array]:
+def _follow(problem: Problem, epsilons: Array, theta: Array, code: Array, switch: bool) -> tuple[_Row, Array]:
     frame_of_all = frame(WeightedRisk(problem, jnp.ones(())), problem.dim)
     theta = theta / frame_of_all.scale
     local = local_model(WeightedRisk(problem, epsilons[0]), frame_of_all, theta)
+    far = _FAR * (frame_of_all.unit + jnp.linalg.norm(theta))
+    fine = int(Outcome.CONVERGED)
+    may_vanish = (problem.ridge == 0) & (not problem.least_squares)
 
     def visit(carry, pair):
-        theta, local, alive, branch, fold = carry
+        theta, local, code, branch, fold = carry
         here, there = pair
+        alive = code == fine
         end = _segment(problem, frame_of_all, here, there, theta, local)
         reached = end.s >= 1.0
         now, steps = end, end.steps
@@ -263,22 +241,28 @@ def _follow(problem: Problem, epsilons: Array, theta: Array, alive: Array, switc
             branch = branch + jnp.asarray(~reached, int)
         else:
             theta, local, survived = now.theta, now.local, alive & reached
-        folded = alive & ~reached & jnp.isnan(fold).all()
+        # A convex risk has no folds: without a ridge it may lose its minimiser, and else rounding has stopped the steps.
+        infinite = may_vanish & (problem.model.linear | (jnp.linalg.norm(end.theta) > far))
+        other = Outcome.IMPRECISE if problem.model.linear else Outcome.FOLD
+        ended = jnp.where(infinite, int(Outcome.INFINITE), int(other))
+        code = jnp.where(alive & ~survived, ended, code)
+        folded = alive & (ended == int(Outcome.FOLD)) & ~reached & jnp.isnan(fold).all()
         fold = jnp.where(folded, here + end.s * (there - here), fold)
-        return (theta, local, survived, branch, fold), _row(frame_of_all, theta, local, survived, steps, branch)
+        return (theta, local, code, branch, fold), _row(frame_of_all, theta, local, code, steps, branch)
 
     zero = jnp.zeros((), int)
-    carry = (theta, local, alive, zero, jnp.full_like(epsilons[0], jnp.nan))
+    carry = (theta, local, code, zero, jnp.full_like(epsilons[0], jnp.nan))
     carry, rows = jax.lax.scan(visit, carry, (epsilons[:-1], epsilons[1:]))
-    first = _row(frame_of_all, theta, local, alive, zero, zero)
+    first = _row(frame_of_all, theta, local, code, zero, zero)
     rows = jax.tree.map(lambda one, many: jnp.concatenate([one[None], many]), first, rows)
     return rows, carry[4]
 
 
-def _row(here: Frame, theta: Array, local: Local, alive: Array, steps: Array, branch: Array) -> _Row:
+def _row(here: Frame, theta: Array, local: Local, code: Array, steps: Array, branch: Array) -> _Row:
+    alive = code == int(Outcome.CONVERGED)
     norm = jnp.linalg.norm(local.gradient / here.scale)
     smallest = smallest_rate(here, local.rates, local.vectors, local.flat)
     return _Row(
         jnp.where(alive, here.scale * theta, jnp.inf), jnp.where(alive, norm, jnp.inf), jnp.where(alive, smallest, jnp.inf),
-        jnp.where(alive, steps, 0), branch,
+        jnp.where(alive, steps, 0), branch, code,
     )  # fmt: skip

@@ -1,7 +1,8 @@
 """Accuracy and speed of the endpoints beside their peers, in one run: `python -m scenarios.benchmarks.endpoints`.
 
-Four sections, each alone by `--only`: `linear` (closed forms), `loo` (all leave-one-out optima of a logistic regression
-against n warm-started refits), `pydvl` (influence on the same networks), `memory` (influence by CG at 1e6 parameters).
+Five sections, each alone by `--only`: `linear` (closed forms), `slopes` (how their time grows with n), `loo` (all
+leave-one-out optima of a logistic regression against n warm-started refits), `pydvl` (influence on the same networks),
+`memory` (influence by CG at 1e6 parameters).
 Peers are imported late: a missing one is said, the rest still runs. The same instances are solved in float64, one after
 the other; compile times are given apart. On a busy machine pin everything to one core, `taskset -c 0 python -m …`:
 threads that wait for each other spoil the times of these small matrices by tens of times, the peers' most of all.
@@ -29,6 +30,7 @@ from scipy.special import expit
 
 from homotopy import MLP, CrossEntropyLoss, Dataset, LinearRegression, LogisticRegression, Problem, datasets, endpoints
 
+from ._slopes import slopes
 from .flow import best_of, compile_time
 
 
@@ -285,7 +287,9 @@ def peak_memory(job: Callable[[], Any]) -> float | None:
 
 
 def main() -> None:
-    sections: dict[str, Callable[[int], None]] = {"linear": linear, "loo": loo, "pydvl": pydvl, "memory": memory}
+    sections: dict[str, Callable[[int], None]] = {
+        "linear": linear, "slopes": slopes, "loo": loo, "pydvl": pydvl, "memory": memory,
+    }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=tuple(sections), help="run one section")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each of ours; the shortest counts")

@@ -6,8 +6,17 @@ import numpy as np
 import problems
 import pytest
 
-from homotopy import AbstractModel, Dataset, Problem, RequestError, SquaredLoss, WorkError
-from homotopy.endpoints import Path, influence, leave_one_out, optimum, path
+from homotopy import (
+    AbstractModel,
+    Dataset,
+    LinearRegression,
+    LogisticRegression,
+    Problem,
+    RequestError,
+    SquaredLoss,
+    WorkError,
+)
+from homotopy.endpoints import Outcome, Path, influence, leave_one_out, optimum, path
 from homotopy.endpoints._straightness import chord_over_arc, largest_deviation
 
 GRID = np.linspace(1.0, 0.0, 9)
@@ -99,6 +108,7 @@ def test_a_fold_is_reported_and_never_jumped():
         path(problem, grid, start=[0.9])
     found = path(problem, grid, start=[0.9], on_fold="stop")
     assert found.folded
+    assert found.outcome[-1] == int(Outcome.FOLD)
     # Near a fold θ ~ √(ε − ε_fold), so a smallest step of 1e-5·0.1 stops about there.
     assert float(found.fold_epsilon) == pytest.approx(fold_by_hand(), abs=1e-4)
     reached = np.isfinite(np.asarray(found.thetas[:, 0]))
@@ -114,6 +124,34 @@ def test_a_switch_of_branch_is_counted():
     assert found.thetas[-1, 0] == pytest.approx(-1.0, abs=1e-9)
     assert found.folded
     assert float(found.fold_epsilon) == pytest.approx(fold_by_hand(), abs=1e-4)
+
+
+def test_a_path_to_infinity_is_no_fold():
+    x = np.c_[np.ones(10), [-3.0, -2, -1.5, -1, 2.5, 1, 1.5, 2, 3, 0.5]]
+    problem = Problem(LogisticRegression(), Dataset(x, [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]), delete=4)
+    with pytest.raises(WorkError, match=r"to infinity before ε = 0\.0, where the classes are separable"):
+        path(problem, [1.0, 0.5, 0.0])
+    found = path(problem, [1.0, 0.5, 0.0], on_fold="stop")
+    assert not found.folded
+    assert "infinity" in str(found)
+    np.testing.assert_array_equal(found.outcome, [0, 0, int(Outcome.INFINITE)])
+    np.testing.assert_allclose(found.thetas[1], optimum(problem, 0.5).theta, rtol=1e-9)
+
+
+def test_rounding_is_neither():
+    rng = np.random.default_rng(0)
+    x = np.c_[np.ones(10), rng.standard_normal((10, 1))]
+    problem = Problem(
+        LinearRegression(), Dataset(np.c_[x, x[:, 1:] + 1e-8 * rng.standard_normal((10, 1))], x[:, 1]), delete=0
+    )
+    found = path(problem, [1.0, 0.5, 0.0], on_fold="stop")
+    assert not found.folded
+    assert set(np.asarray(found.outcome).tolist()) <= {
+        int(Outcome.CONVERGED),
+        int(Outcome.IMPRECISE),
+        int(Outcome.NOT_STATIONARY),
+    }
+    assert np.isfinite(found.thetas[np.asarray(found.outcome) == 0]).all()
 
 
 def test_straightness_of_known_curves():

@@ -27,6 +27,7 @@ from homotopy.viz import (
     plot_field,
     plot_landmarks,
     plot_levels,
+    plot_leverage,
     plot_schedule,
     plot_surface,
     plot_trajectory,
@@ -150,3 +151,23 @@ def test_the_names_of_columns_are_drawn_as_they_are(name, tmp_path):
     labels = [text.get_text() for text in axs[2].get_legend().get_texts()]
     assert [label.strip().replace(r"\$", "$") for label in labels] == [name, "plain"]
     save_figure(axs[0].figure, tmp_path, "control")  # no formula to be read, no warning of a letter that the font lacks
+
+
+def test_leverage_plot_shows_undefined_rows_and_true_contours(ax):
+    rng = np.random.default_rng(0)
+    h = np.append(rng.uniform(0.02, 0.4, 50), 1.0)
+    t = np.append(rng.standard_normal(50), np.nan)
+    t[7] = 4.0
+    infinite = np.arange(51) == 9
+    plot_leverage(h, t, 3.0, ax, named=[7, 3], infinite=infinite)
+    drawn = {line.get_label(): line for line in ax.lines}
+    assert len(drawn["points"].get_xdata()) == 49
+    assert list(drawn["undefined (0/0)"].get_xdata()) == [1.0]
+    assert drawn["θ → ∞ without it"].get_xdata() == h[9]
+    x, y = drawn["Cook's distance"].get_data()
+    levels = y**2 * x / ((1 - x) * 3.0)
+    np.testing.assert_allclose(levels, levels[0], rtol=1e-6)
+    said = {text.get_text() for text in ax.texts}
+    assert {"7", "3", "9", "50", f"{levels[0]:g}"} <= said
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
