@@ -33,8 +33,8 @@ from ._separation import SUSPICIOUS, doubtful, judged, may_lack_a_minimiser, ref
 # θ → ∞ there; every other outcome but CONVERGED leaves θ undefined.
 _INFINITE = (Outcome.SEPARABLE, Outcome.MISSING_CLASS, Outcome.INFINITE)
 
-# Newton steps that bring a row from where the shared Hessian has left it to the last bits, if it was near.
-_POLISH = 3
+# The Newton step that brings a row from where the shared Hessian has left it to the last bits, if it was near.
+_POLISH = 1
 
 
 @on_problem

@@ -26,9 +26,10 @@ from ._objectives import WeightedRisk
 from ._points import Point, point
 
 # Rows that take their steps together, and how many steps.
-_CHUNK, _STEPS = 128, 60
-# The step that may be left, relative to ‖θ′‖: less than an endpoint's NEARNESS, since these steps converge linearly.
-_NEAR = 1e-8
+_CHUNK, _STEPS = 64, 60
+# The step at which to stop, and the one that the bound e^s must prove, relative to ‖θ′‖: less than an endpoint's
+# NEARNESS, since these steps converge linearly.
+_NEAR, _PROVEN = 1e-10, 1e-7
 
 
 @eqx.filter_jit
@@ -139,7 +140,7 @@ def _row(
             finite=jnp.all(jnp.isfinite(end)) & jnp.isfinite(norm),
             norm=norm,
             measure=measure,
-            error=grown * jnp.linalg.norm(left_over / found.scale) * (NEARNESS / _NEAR),
+            error=grown * jnp.linalg.norm(left_over / found.scale) * (NEARNESS / _PROVEN),
             size=unit + jnp.linalg.norm(end / found.scale),
             smallest=smallest,
             off=jnp.where(left > 0, off, jnp.inf),
