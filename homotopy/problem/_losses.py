@@ -126,7 +126,7 @@ def _softplus_jvp(primals, tangents):
     return _softplus(primals[0]), jax.nn.sigmoid(primals[0]) * tangents[0]
 
 
-def _labels(y: Array, loss: str, what: str) -> np.ndarray | None:
+def _labels(y: Array | np.ndarray, loss: str, what: str) -> np.ndarray | None:
     """The sorted distinct class labels in y, or None inside a trace."""
     if y.ndim != 1:
         raise RequestError(f"{loss} needs one label per point, {what} of shape (n,), but {what} has shape {y.shape}")

@@ -200,7 +200,8 @@ def _indices(delete: Any, n: int) -> Int[Array, " k"]:
     """The deleted set as an index array, checked on the host when it is concrete."""
     if isinstance(delete, jax.core.Tracer):
         return jnp.atleast_1d(delete)
-    array = indices(unmasked(delete, "delete"), n, "delete")
+    unmasked(delete, "delete")
+    array = indices(delete, n, "delete")
     if len(np.unique(array)) != len(array):
         values, counts = np.unique(array, return_counts=True)
         repeated = values[counts > 1][0]

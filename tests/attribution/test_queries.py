@@ -152,7 +152,7 @@ def test_labels_of_neighbours_and_of_groups():
     for labels in ([1, 2, 1], [-1, 1, 1], [0.5, 1, 1]):
         with pytest.raises(RequestError, match="LogisticLoss needs"):
             EqualOpportunity(x, labels, [0, 1, 1])
-    with pytest.raises(RequestError, match="must have the same length"):
+    with pytest.raises(RequestError, match="must have one row per point"):
         EqualOpportunity(x, [0, 1, 1], [0, 1])
     problem = logistic()
     with pytest.raises(RequestError, match="must have 3 features"):

@@ -189,7 +189,7 @@ def test_singular_and_indefinite_curvature_is_named():
         influence(case.problem, damping=-0.1)
     with pytest.raises(RequestError, match="theta must be given"):
         influence(network)
-    with pytest.raises(RequestError, match="'full' or 'deleted'"):
+    with pytest.raises(RequestError, match="must be one of full, deleted"):
         influence(case.problem, at="start")
     with pytest.raises(RequestError, match="hessian must be"):
         influence(case.problem, hessian="fisher")
