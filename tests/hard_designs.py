@@ -151,6 +151,7 @@ def linear_designs() -> dict[str, Design]:
         designs[f"leverage 1 − 1e-{k}"] = Design(np.column_stack([np.ones(N), u, spike]), y)
     designs["leverage 1"] = Design(np.column_stack([np.ones(N), u, np.arange(N) == LAST]), y)
     designs["two equal columns"] = Design(np.column_stack([np.ones(N), u, u]), y)
+    designs["two equal columns beside one × 1e6"] = Design(np.column_stack([1e6 * v, u, u]), y)
     designs["two constant columns"] = Design(np.column_stack([np.ones(N), u, np.full(N, 7.0)]), y)
     designs["a column of zeros"] = Design(np.column_stack([np.ones(N), u, np.zeros(N)]), y)
     designs["two equal columns, ridge"] = Design(np.column_stack([np.ones(N), u, u]), y, ridge=0.1)

@@ -95,8 +95,14 @@ def _search(**options):
         (lambda: costate(PROBLEM, Step(0.3), THETA0, t1=np.inf, ts=[1.0]), "t1 must be finite here"),
         (lambda: path(PROBLEM, [1.0, 2.0]), r"epsilons must lie in \[0, 1\]"),
         (lambda: BangBangFlow(PROBLEM)(THETA0, [[0.2]], t1=np.nan), "t1 must be one number > 0, but is nan"),
-        (lambda: Dataset(np.full((3, 2), [1.0, 1e160]), np.ones(3)), r"the feature .* is as large as 1e\+160: its squares overflow"),
-        (lambda: Dataset(np.ones((3, 1)), np.full(3, -1e180)), r"the target .* is as large as 1e\+180: its squares overflow"),
+        (
+            lambda: Dataset(np.full((3, 2), [1.0, 1e160]), np.ones(3)),
+            r"feature .* large as 1e\+160: its squares overflow",
+        ),
+        (
+            lambda: Dataset(np.ones((3, 1)), np.full(3, -1e180)),
+            r"target .* large as 1e\+180: its squares overflow",
+        ),
     ],
 )
 def test_options_that_were_ignored_or_crashed(call, says):

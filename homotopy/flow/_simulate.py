@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from .._checks import Choice, Flag, Whole, as_time, as_times, as_tolerance, choice, flag, is_concrete, refuse, whole
 from .._errors import RequestError, WorkError
 from ..problem import Problem, on_problem
+from ..problem._columns import null_direction_error
 from . import _descent, _diffrax, _exact
 from ._check import check
 from ._greedy import Greedy, simulate_greedy
@@ -21,6 +22,7 @@ Method = Literal["auto", "exact", "diffrax", "descent"]
 MAX_STEPS = 100_000
 MAX_DENSE_STEPS = 4096  # dense output keeps every step of an arc in memory
 MOST_DESCENT_STEPS = 1e8  # of gradient descent: a minute at the least
+_SIX_DIGITS = 1e-6
 _ONLY_EXACT = "t1 = ∞ is for method='exact'"
 
 
@@ -80,6 +82,7 @@ def simulate(
             not exact,
             "method='exact' needs linear regression, squared loss and a piecewise constant schedule; use 'diffrax'",
         )
+        require_null_direction(problem)
         thetas, theta1 = _exact_job(problem, schedule, theta0, ts, t1)
         if is_concrete(theta1) and not np.isfinite(theta1).all():
             raise WorkError("θ(t) diverges: ε < 0 makes the risk unbounded below; try a shorter t1 or a smaller |ε|")
@@ -117,6 +120,20 @@ class _ExactDense(eqx.Module):
 
 
 _exact_job = eqx.filter_jit(_exact.integrate)
+
+
+def require_null_direction(problem: Problem) -> None:
+    """`RequestError` where collinear columns of very different sizes leave the exact engine no six digits."""
+    if not is_concrete((problem.data.x, problem.ridge)):
+        return
+    off = null_direction_error(np.asarray(problem.data.x), float(problem.ridge))
+    refuse(
+        off > _SIX_DIGITS,
+        f"columns of x are collinear and of very different sizes: the direction in which θ does not move would be off by "
+        f"{off:.0e}; leave a column out, give all columns one size, or give the problem a ridge",
+    )
+
+
 _descent_job = eqx.filter_jit(_descent.integrate)
 
 

@@ -14,7 +14,7 @@ from ..problem import Problem, on_problem
 from . import _diffrax, _exact
 from ._arguments import as_weights
 from ._schedule import Constant
-from ._simulate import MAX_STEPS
+from ._simulate import MAX_STEPS, require_null_direction
 from ._trajectory import Surface
 
 # Rows of a batch wait for the slowest, but every chunk pays the loop's overhead again; at 64 rows the two balance.
@@ -55,6 +55,7 @@ def surface(
     if method == "exact" and (solver is not None or not problem.least_squares):
         raise RequestError("method='exact' needs linear regression with squared loss, and no solver")
     if method == "exact" or (method == "auto" and problem.least_squares and solver is None):
+        require_null_direction(problem)
         thetas = _exact_surface(problem, epsilons, theta0, ts)
         diverged = np.flatnonzero(~np.isfinite(thetas).all(axis=(1, 2)))
         failures = {int(row): "θ(t, ε) diverges: ε < 0 makes the risk unbounded below" for row in diverged}

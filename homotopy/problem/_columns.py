@@ -24,3 +24,17 @@ def column_scales(x: Float[Array | np.ndarray, "n d"]) -> Float[Array | np.ndarr
     norms = xp.sqrt(xp.sum(xp.ldexp(x, xp.broadcast_to(-high, x.shape)) ** 2, axis=0))  # in [½, √n)
     _, more = xp.frexp(norms)
     return xp.where(largest > 0, xp.ldexp(xp.ones_like(largest), high + more), 1.0)
+
+
+def null_direction_error(x: Float[np.ndarray, "n d"], ridge: float = 0.0) -> float:
+    """How far the direction in which θ does not move may be off, relative: 0 where the columns of x determine θ.
+
+    Where columns are collinear and of sizes a and b, rounding turns the null space of X by about eps·(a/b)².
+    """
+    x = x[:, x.any(axis=0)]  # a column of zeros is a direction of its own, exactly
+    scales = np.asarray(column_scales(x))
+    if ridge > 0 or scales.size < 2 or scales.max() <= 1e3 * scales.min():
+        return 0.0
+    sizes = np.linalg.svd(np.linalg.qr(x / scales, mode="r"), compute_uv=False)
+    deficient = len(sizes) < x.shape[1] or sizes[-1] <= max(x.shape) * np.finfo(float).eps * sizes[0]
+    return float(np.finfo(float).eps * (scales.max() / scales.min()) ** 2) if deficient else 0.0

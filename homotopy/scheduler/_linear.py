@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..problem import Problem
-from ..problem._columns import column_scales
+from ..problem._columns import column_scales, null_direction_error
 from ._fit import FITS, check_range, fit_rows
 from ._phase import Factor, Phase, Vector, factor, indefinite_phase, phase_of
 
@@ -52,6 +52,8 @@ class LinearControl:
     """Of the kept rows with equilibrated columns, what is of rank 0 left out."""
     deficient: bool
     """Whether the kept rows leave a direction undecided, whatever the units."""
+    turned: float
+    """How far rounding may turn that direction (collinear columns of very different sizes)."""
 
     @cached_property
     def deleted_hessian(self) -> Vector:
@@ -187,7 +189,8 @@ def linear_control(
     single = (x[removed[0]], float(pulled[0, 0])) if len(removed) == outputs == 1 else None
     flat = chosen.reshape(-1)
     return LinearControl(
-        keep, full, theta0 - flat, flat, single, metric, deleted, rows, fit.condition, deficient
+        keep, full, theta0 - flat, flat, single, metric, deleted, rows, fit.condition, deficient,
+        null_direction_error(x[kept], float(problem.ridge)) if deficient else 0.0,
     )  # fmt: skip
 
 

@@ -108,6 +108,12 @@ def _notes(control, begin) -> tuple[str, ...]:
     notes: tuple[str, ...] = ()
     if control.deficient and not control.keep.drive.any():
         notes = ("H₋ is singular without the deleted points: θ*₋ is the limit of the ε = 0 flow from θ₀",)
+    if control.turned > _BLURRED:
+        notes = (
+            *notes,
+            "columns of X without the deleted points are collinear and of very different sizes: E is known to about "
+            f"{max(0, int(-np.log10(control.turned)))} digits; leave a column out, or give all columns one size",
+        )
     if control.condition * np.finfo(float).eps > _BLURRED:
         digits = max(0, int(-np.log10(control.condition * np.finfo(float).eps)))
         notes = (
