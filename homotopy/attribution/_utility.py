@@ -24,11 +24,13 @@ from .._errors import RequestError, WorkError
 from ..endpoints._optimum import is_convex
 from ..endpoints._points import loss_derivatives
 from ..problem import CrossEntropyLoss, Dataset, LogisticLoss, Problem, check_queries
+from ..problem._columns import normal_condition
 
 SCORES = ("loss", "accuracy")
 _ROWS = 256  # subsets fitted together: enough to fill the vector units, little enough for the cache
 _NEWTON_STEPS = 100
 _STATIONARY = 1e-10  # ‖∇‖ relative to 1 + ‖∇ at θ = 0‖
+_DIGITS = 1e-7  # of a refit that rounding may take
 _RANK_ONE_RIDGE = 1e-6  # below this part of the mean eigenvalue, updates from I/ρ lose too many digits
 
 
@@ -72,6 +74,13 @@ class RefitUtility(eqx.Module):
         if is_convex(problem):
             if step is not None or steps is not None or theta0 is not None:
                 raise RequestError("theta0, step and steps are for networks; a convex risk has one minimiser")
+            # Thousands of subsets are refitted by normal equations, which lose the digits that a QR of each would keep.
+            condition = normal_condition(np.asarray(problem.data.x), float(problem.ridge))
+            if condition * np.finfo(float).eps > _DIGITS:
+                raise RequestError(
+                    f"the columns of x are of too different sizes, or too nearly collinear, for the refits of subsets "
+                    f"(condition number {condition:.1e}); standardise the features, leave a column out, or add a ridge"
+                )
             if problem.least_squares:
                 mean = jnp.sum(problem.data.x**2) / problem.data.features
                 self.method = "rank-one" if float(problem.ridge) > _RANK_ONE_RIDGE * float(mean) else "least-norm"

@@ -45,4 +45,4 @@ from ._matrix import (
 from ._optimum import leave_one_out as leave_one_out, optimum as optimum
 from ._path import Path as Path, path as path
 from ._response import bregman as bregman, pbrf as pbrf, pbrf_linearised as pbrf_linearised, response as response
-from ._solvers import inverse_memory as inverse_memory
+from ._solvers import inverse_memory as inverse_memory, solve_rows as solve_rows

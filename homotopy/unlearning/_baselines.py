@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from .._checks import Number, Whole, number
 from .._errors import RequestError, WorkError
-from ..endpoints import influence, newton_estimate
+from ..endpoints import Curvature, influence, newton_estimate, solve_rows
 from ..flow import Constant
 from ..problem import Problem
 from . import _checks
@@ -43,13 +43,17 @@ def newton_removal(problem: Problem, trained: Any, *, hessian: str = "exact", da
             "Newton step", problem, trained, lambda: newton_estimate(problem, theta=trained, damping=damping).theta
         )
     shift = jnp.asarray(number(damping, "damping", above=0.0))
-    return _one_shot("Gauss–Newton step", problem, trained, lambda: _gauss_newton_step(problem, trained, shift))
+    return _one_shot(
+        "Gauss–Newton step",
+        problem,
+        trained,
+        lambda: _gauss_newton_step(problem, problem.check_theta(trained, "trained"), shift),
+    )
 
 
-@eqx.filter_jit
 def _gauss_newton_step(problem: Problem, theta: Array, damping: Array) -> Array:
-    matrix = problem.gauss_newton(theta, 0.0) + problem.n * damping * jnp.eye(problem.dim)
-    return theta - jnp.linalg.solve(matrix, problem.gradient(theta, 0.0))
+    curvature = Curvature(problem, theta, 0.0, hessian="gauss-newton", damping=damping)
+    return theta - solve_rows(curvature, problem.gradient(theta, 0.0)[None], "cholesky", what="the removal").x[0]
 
 
 def gradient_ascent(problem: Problem, trained: Any, *, step: Number, steps: Whole, **options: Any) -> Unlearned:
