@@ -115,6 +115,8 @@ def chart(problem: Problem, theta0: np.ndarray, t1: float) -> Cell:
     best = search(problem, theta0, t1=t1, family="bang-bang")
     proof = best.certificate
     arrival = np.nan
+    if best.baseline_energy == 0:  # θ(s) is θ*₋, and dropping the point keeps it there
+        return Cell("drop", 1.0, True, proof.kind, best.schedule, arrival)
     if proof.kind == REACHED or best.energy <= _NEAR * best.baseline_energy:
         try:
             found = search(problem, theta0, t1=t1, family="bang-bang", goal="time", certify="none")

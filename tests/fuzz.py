@@ -62,7 +62,7 @@ WRONG: dict[str, Any] = {
 # Units so odd that products of a few numbers leave the floats (a data set refuses where squares do), and no problems.
 PROBLEMS: dict[str, Any] = {
     "x·1e140": linear(X * 1e140),
-    "x·1e-160": linear(X * 1e-160),
+    "x·1e-145": linear(X * 1e-145),
     "y·1e140": linear(y=Y * 1e140),
     "x·1e5": linear(X * 1e5),
     "one column of zeros": linear(X * [1.0, 0.0]),
@@ -145,7 +145,11 @@ CASES: dict[str, Case] = {
         {"problem": PROBLEM, "start": "cold", "theta0": THETA, "theta": None, "method": "auto", "throw": True},
     ),
     "leave_one_out_all": Case(ho.leave_one_out_all, {**LOO, "start": "auto", "theta0": None}),
-    "leave_one_out_proof": Case(ho.leave_one_out_proof, {**LOO, "start": "auto", "theta0": None}),
+    "leave_one_out_proof": Case(
+        ho.leave_one_out_proof,
+        {**LOO, "start": "auto", "theta0": None},
+        undefined=("theta", "gradient_norm", "value", "error", "residual", "prediction_error"),  # `outcome` says so
+    ),
     "influence": Case(ho.influence, {**SOLVE, "at": "full"}),
     "corrected_influence": Case(ho.corrected_influence, PICK),
     "newton_estimate": Case(ho.newton_estimate, {**LOO, "damping": 0.1}),
@@ -154,6 +158,7 @@ CASES: dict[str, Case] = {
     "weight_jacobian": Case(ho.weight_jacobian, SOLVE),
     "leverage": Case(ho.leverage, {**PICK, "hessian": "gauss-newton"}),
     "cooks_distance": Case(ho.cooks_distance, LOO),
+    "diagnostics": Case(ho.diagnostics, LOO, undefined=("data", "coefficients")),
     "theta_ddot": Case(ho.theta_ddot, {**LOO, "epsilon": 1.0}),
     "theta_dot_change": Case(ho.theta_dot_change, {"problem": PROBLEM, "start": None, "points": 5}),
     "CG": Case(
@@ -304,12 +309,12 @@ CASES: dict[str, Case] = {
 WITHOUT_ARGUMENTS = {
     "RequestError", "WorkError", "datasets", "AbstractModel", "LinearRegression", "LogisticRegression", "AbstractLoss",
     "SquaredLoss", "LogisticLoss", "CrossEntropyLoss", "AbstractSchedule", "Rodas5P", "AbstractInverse", "Cholesky",
-    "EKFAC", "NotStationaryWarning", "ChainsWarning",
+    "EKFAC", "NotStationaryWarning", "ChainsWarning", "SolverWarning", "FlaggedRowsWarning", "Outcome",
 }  # fmt: skip
 RESULTS = {
     "Trajectory", "Surface", "Sensitivity", "Endpoint", "Influence", "ThetaDotChange", "Path", "ErrorDecomposition",
     "SearchResult", "SearchTable", "Certificate", "Arc", "Hypothesis", "Finding", "Rule", "Scale", "ShapleyEstimate",
-    "BayesianInfluence", "FlowKernel", "DescentRun", "TimeScales", "DatamodellingScore",
+    "BayesianInfluence", "FlowKernel", "DescentRun", "TimeScales", "DatamodellingScore", "Diagnostics",
 }  # fmt: skip
 
 

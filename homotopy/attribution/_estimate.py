@@ -166,7 +166,8 @@ def _errors(squares: np.ndarray, count: int, farthest: float) -> np.ndarray:
     """Standard errors with one more contribution `farthest` away: k equal ones do not prove that all are."""
     if count < 2:
         return np.full(len(squares), np.inf)
-    return np.sqrt((squares + farthest**2) / (count * (count - 1)))
+    with np.errstate(over="ignore"):  # then nothing is known: ∞
+        return np.sqrt((squares + np.square(farthest)) / (count * (count - 1)))
 
 
 def _met(errors, done, change, stop_change, stop_width) -> bool:

@@ -15,7 +15,7 @@ import scipy.stats
 import xarray as xr
 
 from .._errors import RequestError, WorkError
-from ..problem import LogisticLoss, Problem
+from ..problem import LogisticLoss, Problem, on_problem
 from ._case_statistics import Cases, classification, least_squares
 from ._endpoint import FlaggedRowsWarning, Outcome, require_dense
 from ._leverage import at_optimum, describe, shown
@@ -136,6 +136,7 @@ class Diagnostics:
         return [f"NaN or inf: points {describe({why: rows})}" for why, rows in self.undefined.items() if rows.any()]
 
 
+@on_problem
 def diagnostics(problem: Problem, *, theta: Any = None) -> Diagnostics:
     """Leverage, residuals and influence of every single point, by exact deletion and by the usual approximations.
 

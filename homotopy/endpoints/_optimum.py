@@ -37,13 +37,13 @@ def optimum(
     `outcome` that says so. Softmax without a ridge has a minimum up to one shift common to all classes: it counts as
     converged and not isolated, and θ keeps the shift of θ₀.
     """
+    flag(throw, "throw")
     epsilon = as_epsilon(problem, epsilon)
     require_dense(problem, "optimum")
     theta0 = _start(problem, start)
     if throw and is_concrete((problem, epsilon)):
         _separation.require_all_classes(problem, epsilon)
     choice(method, "method", ("auto", *_JOBS))
-    flag(throw, "throw")
     if method == "auto":
         method = "closed-form" if problem.least_squares else "newton" if is_convex(problem) else "flow"
     if method == "closed-form" and not problem.least_squares:

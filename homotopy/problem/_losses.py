@@ -133,6 +133,8 @@ def _labels(y: Array | np.ndarray, loss: str, what: str) -> np.ndarray | None:
     if isinstance(y, jax.core.Tracer):
         return None
     labels = np.unique(np.asarray(y))
+    if labels.size == 0:
+        raise RequestError(f"{loss} needs at least one label, but {what} is empty")
     if (labels != np.round(labels)).any() or labels[0] < 0:
         advice = "; write the class −1 as 0, (y + 1)/2" if set(labels) == {-1, 1} else ""
         raise RequestError(f"{loss} needs class labels 0, 1, …, but {what} holds {_show(labels)}{advice}")

@@ -213,7 +213,7 @@ def test_all_points_at_once():
         assert 0.5 * np.sum((np.asarray(kept) - target) ** 2) == pytest.approx(one.energy, rel=1e-9)
     starts = np.random.default_rng(0).standard_normal((3, 3))
     assert search_all(case.problem, starts, s=s, t1=t1, deletes=[4, 4, 4]).energies.shape == (3,)
-    with pytest.raises(RequestError, match="indices in 0…11"):
+    with pytest.raises(RequestError, match="deletes must lie in 0…11"):
         search_all(case.problem, case.theta0, t1=t1, deletes=[12])
     assert "searches" in str(table)
 
