@@ -123,7 +123,18 @@ def _softplus(x: Array) -> Array:
 
 @_softplus.defjvp
 def _softplus_jvp(primals, tangents):
-    return _softplus(primals[0]), jax.nn.sigmoid(primals[0]) * tangents[0]
+    return _softplus(primals[0]), _sigmoid(primals[0]) * tangents[0]
+
+
+@jax.custom_jvp
+def _sigmoid(x: Array) -> Array:
+    """σ(x), whose derivative σ(x)σ(−x) keeps its digits where σ(x)(1 − σ(x)) has lost those of 1 − σ."""
+    return jax.nn.sigmoid(x)
+
+
+@_sigmoid.defjvp
+def _sigmoid_jvp(primals, tangents):
+    return _sigmoid(primals[0]), _sigmoid(primals[0]) * _sigmoid(-primals[0]) * tangents[0]
 
 
 def _labels(y: Array | np.ndarray, loss: str, what: str) -> np.ndarray | None:

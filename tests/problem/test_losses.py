@@ -91,3 +91,12 @@ def test_output_shapes():
     assert SquaredLoss().output_shape(jnp.zeros((4, 3))) == (3,)
     assert LogisticLoss().output_shape(jnp.asarray([0.0, 1.0])) == ()
     assert CrossEntropyLoss().output_shape(jnp.asarray([0.0, 4.0])) == (5,)
+
+
+def test_the_curvature_of_the_logistic_loss_keeps_its_digits():
+    """W = σ(ŷ)σ(−ŷ): at ŷ = 30 the usual σ(1 − σ) has three digits left."""
+    loss = LogisticLoss()
+    second = jax.vmap(jax.hessian(lambda logit: loss.value(logit, jnp.asarray(1.0))))
+    logits = jnp.array([-40.0, -17.0, 0.0, 17.0, 30.0])
+    decay = np.exp(-np.abs(np.asarray(logits)))
+    np.testing.assert_allclose(second(logits), decay / (1.0 + decay) ** 2, rtol=1e-14)
