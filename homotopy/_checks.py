@@ -32,6 +32,12 @@ def is_concrete(value: Any) -> bool:
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
 
 
+def on_host(values: Any, what: str) -> None:
+    """`RequestError` inside a trace, for what looks at its numbers to decide how to go on."""
+    if not is_concrete(values):
+        raise RequestError(f"{what} decides on the host: it runs under no jit, vmap or grad; use a loop")
+
+
 def shown(value: Any) -> str:
     """`value` as a message quotes it: one line, and not a long one."""
     try:

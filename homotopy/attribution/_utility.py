@@ -4,7 +4,7 @@ Notation: S ⊂ [n] as a boolean mask (n,), v `value`, P = (X_SᵀX_S + ρI)⁻�
 
 How θ(S) = argmin Σ_{i∈S} ℓ_i + ½ρ‖θ‖² is found (the ridge ρ is that of the problem, whatever the size of S):
 
-* linear regression: rank-one updates of P point by point (ρ > 0), or the least-norm solution by eigenvectors (ρ = 0);
+* linear regression: rank-one updates of P point by point (ρ > 0), or the least-norm solution (ρ = 0) by an SVD;
 * logistic regression, two or more classes (ρ > 0): Newton's method on all subsets of a batch together, warm-started
   along a permutation from the subset before;
 * networks: `steps` steps of gradient descent of size `step` from θ₀, always from the same θ₀: the learning algorithm is
@@ -22,15 +22,11 @@ from jaxtyping import Array, Bool, Float, Int
 from .._checks import choice, instance, number, whole
 from .._errors import RequestError, WorkError
 from ..endpoints._optimum import is_convex
-from ..endpoints._points import loss_derivatives
 from ..problem import CrossEntropyLoss, Dataset, LogisticLoss, Problem, check_queries
-from ..problem._columns import normal_condition
+from ._subset_fits import least_squares, newton, targets
 
 SCORES = ("loss", "accuracy")
 _ROWS = 256  # subsets fitted together: enough to fill the vector units, little enough for the cache
-_NEWTON_STEPS = 100
-_STATIONARY = 1e-10  # ‖∇‖ relative to 1 + ‖∇ at θ = 0‖
-_DIGITS = 1e-7  # of a refit that rounding may take
 _RANK_ONE_RIDGE = 1e-6  # below this part of the mean eigenvalue, updates from I/ρ lose too many digits
 
 
@@ -74,13 +70,6 @@ class RefitUtility(eqx.Module):
         if is_convex(problem):
             if step is not None or steps is not None or theta0 is not None:
                 raise RequestError("theta0, step and steps are for networks; a convex risk has one minimiser")
-            # Thousands of subsets are refitted by normal equations, which lose the digits that a QR of each would keep.
-            condition = normal_condition(np.asarray(problem.data.x), float(problem.ridge))
-            if condition * np.finfo(float).eps > _DIGITS:
-                raise RequestError(
-                    f"the columns of x are of too different sizes, or too nearly collinear, for the refits of subsets "
-                    f"(condition number {condition:.1e}); standardise the features, leave a column out, or add a ridge"
-                )
             if problem.least_squares:
                 mean = jnp.sum(problem.data.x**2) / problem.data.features
                 self.method = "rank-one" if float(problem.ridge) > _RANK_ONE_RIDGE * float(mean) else "least-norm"
@@ -190,94 +179,15 @@ def _score(utility: RefitUtility, thetas: Array) -> Array:
 def _fit(utility: RefitUtility, masks: Array) -> Array:
     start = jnp.broadcast_to(utility.theta0[None, :], (masks.shape[0], utility.theta0.shape[0]))
     if utility.method == "newton":
-        return _newton(utility.problem, masks.astype(float), start)
+        return newton(utility.problem, masks.astype(float), start)
     if utility.method == "descent":
         return _descent(utility, masks)
-    return _least_squares(utility.problem, masks)
+    return least_squares(utility.problem, masks)
 
 
 @eqx.filter_jit
 def _values_of(utility: RefitUtility, masks: Array) -> Array:
     return _score(utility, _fit(utility, masks))
-
-
-def _targets(problem: Problem) -> Array:
-    return problem.data.y.reshape(problem.n, -1)
-
-
-def _least_squares(problem: Problem, masks: Array) -> Array:
-    """(X_SᵀX_S + ρI)⁺ X_Sᵀy_S, which is the least-norm solution where ρ = 0."""
-    x, y, rows = problem.data.x, _targets(problem), masks.shape[0]
-    d = x.shape[1]
-    weights = masks.astype(float)
-    outer = (x[:, :, None] * x[:, None, :]).reshape(problem.n, d * d)
-    hessian = (weights @ outer).reshape(rows, d, d) + problem.ridge * jnp.eye(d)[None, :, :]
-    right = jnp.einsum("mn,nd,nc->mdc", weights, x, y)
-    rates, vectors = jnp.linalg.eigh(hessian)
-    floor = 10 * d * jnp.finfo(rates.dtype).eps * jnp.maximum(rates[:, -1:], jnp.finfo(rates.dtype).tiny)
-    kept = rates > floor
-    inverse = jnp.where(kept, 1.0 / jnp.where(kept, rates, 1.0), 0.0)
-    turned = jnp.einsum("mdk,mdc->mkc", vectors, right) * inverse[:, :, None]
-    return jnp.einsum("mdk,mkc->mdc", vectors, turned).reshape(rows, -1)
-
-
-def _newton(problem: Problem, weights: Array, start: Array) -> Array:
-    """Minimisers of Σ w_i ℓ_i + ½ρ‖θ‖² for a batch of weights (m, n), all started from `start` (m, dim).
-
-    A step that does not lower ‖∇‖ is halved; on a strictly convex risk the Newton direction always lowers it in the end.
-    """
-    x, y, ridge = problem.data.x, problem.data.y, problem.ridge
-    (n, d), m = x.shape, weights.shape[0]
-    outputs = start.shape[1] // d
-    outer = (x[:, :, None] * x[:, None, :]).reshape(n, d * d)
-
-    def point(output, target):
-        return loss_derivatives(problem, output.reshape(problem.output_shape), target)
-
-    derivatives = jax.vmap(jax.vmap(point, in_axes=(0, 0)), in_axes=(0, None))
-
-    def slope_of(theta):
-        logits = jnp.einsum("nd,mdc->mnc", x, theta.reshape(m, d, outputs))
-        slope, bend = derivatives(logits, y)
-        slope, bend = weights[:, :, None] * slope, weights[:, :, None, None] * bend
-        gradient = jnp.einsum("mnc,nd->mdc", slope, x).reshape(m, -1) + ridge * theta
-        return gradient, bend
-
-    def direction(gradient, bend):
-        blocks = jnp.einsum("mnk,nl->mkl", bend.reshape(m, n, outputs**2), outer)
-        hessian = blocks.reshape(m, outputs, outputs, d, d).transpose(0, 3, 1, 4, 2).reshape(m, d * outputs, -1)
-        hessian = hessian + ridge * jnp.eye(d * outputs)[None, :, :]
-        factor = jnp.linalg.cholesky(hessian)
-        half = jax.scipy.linalg.solve_triangular(factor, gradient[:, :, None], lower=True)
-        return jax.scipy.linalg.solve_triangular(factor, half, lower=True, trans=1)[:, :, 0]
-
-    scale = 1.0 + jnp.linalg.norm(slope_of(jnp.zeros_like(start))[0], axis=1)
-
-    def unfinished(state):
-        return jnp.any(state[3] > _STATIONARY * scale) & (state[5] < _NEWTON_STEPS)
-
-    def improve(state):
-        theta, move, bend, norm, size, count, gradient = state
-        moving = norm > _STATIONARY * scale
-        trial = theta - jnp.where(moving, size, 0.0)[:, None] * move
-        there, bends = slope_of(trial)
-        norms = jnp.linalg.norm(there, axis=1)
-        accept = (norms < norm) | ~moving
-        theta = jnp.where(accept[:, None], trial, theta)
-        gradient = jnp.where(accept[:, None], there, gradient)
-        bend = jnp.where(accept[:, None, None, None], bends, bend)
-        norm = jnp.where(accept, norms, norm)
-        size = jnp.where(accept, 1.0, 0.5 * size)
-        done = jnp.all(norm <= _STATIONARY * scale)
-        move = jax.lax.cond(done, lambda: move, lambda: direction(gradient, bend))
-        return theta, move, bend, norm, size, count + 1, gradient
-
-    gradient, bend = slope_of(start)
-    norm = jnp.linalg.norm(gradient, axis=1)
-    state = (start, direction(gradient, bend), bend, norm, jnp.ones(m), jnp.zeros((), int), gradient)
-    theta, _, _, norm, *_ = jax.lax.while_loop(unfinished, improve, state)
-    good = norm <= 1e4 * _STATIONARY * scale
-    return jnp.where(good[:, None], theta, jnp.nan)
 
 
 def _descent(utility: RefitUtility, masks: Array) -> Array:
@@ -302,12 +212,12 @@ def _grown(utility: RefitUtility, index: Array, masks: Array, state: Any) -> tup
     """θ of every subset after its point `index` (p,) was added (it is in `masks` already), and the fit's new state."""
     problem, x = utility.problem, utility.problem.data.x
     if utility.method == "newton":
-        thetas = _newton(problem, masks.astype(float), state)
+        thetas = newton(problem, masks.astype(float), state)
         return thetas, thetas
     if utility.method != "rank-one":
         return _fit(utility, masks), state
     inverse, right = state
-    row, target = x[index], _targets(problem)[index]
+    row, target = x[index], targets(problem)[index]
     pushed = jnp.einsum("pij,pj->pi", inverse, row)
     scale = 1.0 + jnp.sum(row * pushed, axis=1)
     inverse = inverse - pushed[:, :, None] * (pushed / scale[:, None])[:, None, :]
@@ -357,7 +267,7 @@ def _walk(
 @eqx.filter_jit
 def _enumerate(utility: RefitUtility) -> Array:
     """All subsets by doubling: those with point k are those without it, each by one rank-one update."""
-    x, y = utility.problem.data.x, _targets(utility.problem)
+    x, y = utility.problem.data.x, targets(utility.problem)
     inverse, right = _start(utility, 1)
     for k in range(utility.n):
         pushed = inverse @ x[k]

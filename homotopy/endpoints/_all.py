@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import choice
+from .._checks import choice, on_host
 from .._errors import RequestError, WorkError
 from ..problem import CrossEntropyLoss, Problem, on_problem
 from ._chord import chord_rows, newton_row
 from ._curvature import Curvature, factor
 from ._deletion import deletions
-from ._endpoint import STATIONARITY, Endpoint, FlaggedRowsWarning, Outcome, is_concrete, require_dense
+from ._endpoint import STATIONARITY, Endpoint, FlaggedRowsWarning, Outcome, require_dense
 from ._frame import condition
 from ._newton import MAX_ITERATIONS
 from ._optimum import is_convex, leave_one_out, trained
@@ -55,8 +55,6 @@ def leave_one_out_all(
     has the codes. Raises `WorkError` if that is every row.
     """
     found = leave_one_out_proof(problem, theta=theta, start=start, theta0=theta0, progress=progress)
-    if not is_concrete(found):
-        return found.theta
     failed = ~np.asarray(found.converged)
     if failed.any():
         said = _in_words(np.asarray(found.outcome))
@@ -96,6 +94,7 @@ def leave_one_out_proof(
     where UNDETERMINED, and else what was reached. For convex risks `smallest_eigenvalue` is a lower bound of
     λ_min(H₋ᵢ), from λ_min(H)(1 − h_i); `condition` and `prediction_error` are upper bounds, made of the base fit's.
     """
+    on_host((problem, theta, theta0), "leave_one_out_all")
     require_dense(problem, "leave_one_out_all")
     choice(start, "start", ("auto", "continued", "warm", "cold"))
     if not is_convex(problem):

@@ -150,6 +150,7 @@ def _row(
         start_gradient_norm=jnp.linalg.norm(whole - here.slope @ here.jacobian),
         residual=norm / jnp.where(measure > 0, measure, 1.0),
         prediction_error=off,
-        condition=size * jnp.sqrt(grown / jnp.where(left > 0, left, 1.0)),
+        # e^{−s}H ⪯ H_end ⪯ e^sH: both ends of the spectrum move.
+        condition=size * grown / jnp.sqrt(jnp.where(left > 0, left, 1.0)),
         kind="all leave-one-out",
     )

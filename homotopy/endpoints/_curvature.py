@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._checks import choice
 from .._errors import WorkError
 from ..problem import CrossEntropyLoss, Problem
+from ..problem._columns import column_scales
 from ._endpoint import as_damping, is_concrete
 from ._frame import frame, spectrum
 from ._objectives import WeightedRisk
@@ -85,6 +86,16 @@ class Curvature(eqx.Module):
             moved = jax.vjp(predict, self.theta)[1](bent)[0]
         return moved + (problem.ridge + self.shift) * v
 
+    def units(self) -> Float[Array, " dim"]:
+        """D, powers of two that bring the columns of a model that is linear in θ to one size; 1 for a network."""
+        problem = self.problem
+        if not problem.model.linear:
+            return jnp.ones_like(self.theta)
+        rows = jnp.sqrt(problem.weights(self.epsilon))[:, None] * problem.data.x
+        below = jnp.sqrt(problem.ridge + self.shift) * jnp.eye(rows.shape[1])
+        scales = jnp.asarray(column_scales(jnp.concatenate([rows, below])))
+        return jnp.repeat(1.0 / scales, self.theta.shape[0] // rows.shape[1])
+
     def matrix(self) -> Float[Array, "dim dim"]:
         """B + nλI, dense and symmetric."""
         build = self.problem.hessian if self.kind == "exact" else self.problem.gauss_newton
@@ -143,14 +154,17 @@ def factor(curvature: Curvature) -> Factor:
 def definite(curvature: Curvature, what: str = "influence", *, shifts: bool = False, cure: str = "") -> Factor:
     """B + nλI factored; `WorkError` with its smallest eigenvalue, and what to try, unless it is positive definite.
 
+    Inside a trace nothing can be raised: there its rates, and so whatever is solved with it, are NaN instead.
     `shifts` allows the null space of softmax without a ridge, adding one number to all logits of a point: it changes no
     prediction, so whatever depends on θ through these is well defined, and `Factor` inverts B beside it. `cure` is what
     to try, for those that take no damping.
     """
     found = factor(curvature)
-    if not is_concrete(found.rates) or (not bool(found.flat.any()) and float(found.rates[0]) > 0):
-        return found
-    if shifts and int(found.flat.sum()) == _shifts(curvature.problem):
+    allowed, count = _shifts(curvature.problem) if shifts else 0, jnp.sum(found.flat)
+    good = jnp.all(found.flat | (found.rates > 0)) & ((count == 0) | (count == allowed))
+    if not is_concrete(good):
+        return found._replace(rates=jnp.where(good, found.rates, jnp.nan), flat=found.flat & good)
+    if bool(good):
         return found
     raise WorkError(_advice(curvature, found, what, cure))
 

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.stats
 import xarray as xr
 
+from .._checks import on_host
 from .._errors import RequestError, WorkError
 from ..problem import LogisticLoss, Problem, on_problem
 from ._case_statistics import Cases, classification, least_squares
@@ -163,6 +164,7 @@ def diagnostics(problem: Problem, *, theta: Any = None) -> Diagnostics:
     network and where no degrees of freedom are left, `WorkError` for a singular Hessian (collinear columns, separable
     classes) or when no row can be left out.
     """
+    on_host((problem, theta), "diagnostics")
     if not problem.least_squares and not (problem.model.linear and is_classification(problem)):
         raise RequestError(
             "diagnostics is for linear regression with squared loss and for logistic regression; for a network use "

@@ -84,7 +84,7 @@ def influence(
 
     Warns (`NotStationaryWarning`) where θ is not stationary, but not for a damped Gauss–Newton influence, which is the
     exact linearisation of the PBRF at any θˢ. Raises `WorkError`, with the eigenvalue, if the matrix is singular or
-    indefinite, `RequestError` for a missing θ or a negative damping.
+    indefinite (inside a trace the answer is NaN there), `RequestError` for a missing θ or a negative damping.
     """
     choice(at, "at", ("full", "deleted"))
     epsilon = 1.0 if at == "full" else 0.0
@@ -131,8 +131,8 @@ def corrected_influence(
     same by the Woodbury formula: the exact Newton step for one point of a linear or generalised linear model
     (Hayashi 2000, §1.4, for least squares), and for a network the one whose H loses only J_jᵀW_jJ_j.
     `theta_dot` is scaled to the whole step, θ(0) ≈ θ* − theta_dot; `loss_derivative` is g_Jᵀ theta_dot. Right to all
-    digits of the fit for least squares, however near 1 the leverage. Raises `WorkError`, naming the point, at leverage
-    1, where it is 0/0, and as `influence` does.
+    digits of the fit for least squares, however near 1 the leverage (inside a trace 1/(1 − h) costs its digits). Raises
+    `WorkError`, naming the point, at leverage 1, where it is 0/0 (NaN inside a trace), and as `influence` does.
     """
     theta = trained(problem, theta)
     curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping)
@@ -149,6 +149,8 @@ def corrected_influence(
                 f"point {row} has leverage 1: what is left without it does not determine θ (0/0); give the problem a "
                 "ridge, or delete another point"
             )
+    else:
+        step = jnp.where(jnp.any(left <= NOTHING_LEFT), jnp.nan, step)
     return Influence(
         -step, theta + step, -(here.slope @ step), residual, jnp.zeros((), int), here.full_norm, theta, "full"
     )

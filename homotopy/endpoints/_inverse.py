@@ -26,7 +26,7 @@ _LOOK = 50  # Lanczos steps that look for a negative eigenvalue before LiSSA run
 
 
 class Solution(NamedTuple):
-    """x, its relative residual measured with exact products, and the solver's steps (0 for a direct one)."""
+    """x, its relative residual in columns of equal size, with exact products, and the solver's steps (0 if direct)."""
 
     x: Float[Array, "*batch dim"]
     residual: Float[Array, "*batch"]
@@ -85,7 +85,7 @@ class CG(AbstractInverse):
         return nystrom(curvature, min(self.rank, curvature.theta.shape[0]), self.seed)
 
     def solve(self, prepared, curvature, vector):
-        options = {}
+        options, units = {}, curvature.units() if prepared is None else jnp.ones_like(vector)
         if prepared is not None:
             values, vectors = prepared
             lowest = values[-1] + curvature.shift
@@ -95,9 +95,8 @@ class CG(AbstractInverse):
                 return v + vectors @ ((lowest / (values + curvature.shift) - 1.0) * inside)
 
             options["preconditioner"] = _operator(precondition, vector, lx.positive_semidefinite_tag)
-        operator = _operator(curvature.product, vector, lx.positive_semidefinite_tag)
         solver = lx.CG(rtol=self.rtol, atol=self.rtol, max_steps=self.max_steps)
-        return _scaled(operator, vector, solver, options)
+        return _scaled(curvature, vector, units, lx.positive_semidefinite_tag, solver, options)
 
 
 class GMRES(AbstractInverse):
@@ -119,7 +118,7 @@ class GMRES(AbstractInverse):
         solver = lx.GMRES(
             rtol=self.rtol, atol=self.rtol, restart=restart, stagnation_iters=restart, max_steps=self.max_steps
         )
-        return _scaled(_operator(curvature.product, vector, lx.symmetric_tag), vector, solver, {})
+        return _scaled(curvature, vector, curvature.units(), lx.symmetric_tag, solver, {})
 
 
 class LiSSA(AbstractInverse):
@@ -250,23 +249,26 @@ def _operator(product, like: Array, tag) -> lx.FunctionLinearOperator:
     return lx.FunctionLinearOperator(product, jax.eval_shape(lambda: like), tag)
 
 
-def _scaled(operator, vector: Array, solver, options) -> tuple[Array, Array]:
-    """Solve for v/‖v‖, so that the tolerances mean a residual relative to the whole vector."""
-    size = jnp.linalg.norm(vector)
+def _scaled(curvature: Curvature, vector: Array, units: Array, tag, solver, options) -> tuple[Array, Array]:
+    """Solve D(B + nλI)D x′ = Dv, x = Dx′: in columns of equal size the residual bounds the error, which in the user's own
+    it does not. For Dv/‖Dv‖, so that the tolerances mean a residual relative to the whole vector."""
+    wanted = units * vector
+    size = jnp.linalg.norm(wanted)
     size = jnp.where(size > 0, size, 1.0)
-    answer = lx.linear_solve(operator, vector / size, solver, options=options, throw=False)
-    return size * answer.value, jnp.asarray(answer.stats["num_steps"])
+    operator = _operator(lambda v: units * curvature.product(units * v), vector, tag)
+    answer = lx.linear_solve(operator, wanted / size, solver, options=options, throw=False)
+    return size * units * answer.value, jnp.asarray(answer.stats["num_steps"])
 
 
 @eqx.filter_jit
 def solve_all(curvature: Curvature, vectors: Float[Array, "m dim"], solver: AbstractInverse) -> Solution:
     """(B + nλI)⁻¹ v for every row v, sharing what can be shared, one row after the other (memory of one)."""
-    prepared = solver.prepare(curvature)
+    prepared, units = solver.prepare(curvature), curvature.units()
 
     def one(vector):
         x, steps = solver.solve(prepared, curvature, vector)
-        size = jnp.linalg.norm(vector)
-        residual = jnp.linalg.norm(curvature.product(x) - vector) / jnp.where(size > 0, size, 1.0)
+        size = jnp.linalg.norm(units * vector)
+        residual = jnp.linalg.norm(units * (curvature.product(x) - vector)) / jnp.where(size > 0, size, 1.0)
         return Solution(x, residual, jnp.asarray(steps, int))
 
     return jax.lax.map(one, vectors)

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._checks import on_host
 from .._errors import RequestError, WorkError
 from ..problem import Problem, SquaredLoss, on_problem
 from ._curvature import Curvature, Factor, definite
@@ -70,6 +71,7 @@ def cooks_distance(problem: Problem, *, theta: Any = None) -> Float[Array, " n"]
     degrees of freedom are left for φ or `theta` is not the optimum, `WorkError` for a singular matrix, and for a perfect
     fit, whose residuals are rounding.
     """
+    on_host((problem, theta), "cooks_distance")
     theta = at_optimum(problem, theta)
     curvature = Curvature(problem, theta, 1.0, hessian="gauss-newton")
     found = definite(curvature, "Cook's distance", shifts=True, cure=WITHOUT_DAMPING)

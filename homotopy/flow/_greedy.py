@@ -17,7 +17,8 @@ import numpy as np
 import optimistix
 from jaxtyping import Array, Float
 
-from .._errors import RequestError, WorkError
+from .._checks import on_host
+from .._errors import WorkError
 from ..problem import Problem
 from ..problem._arrays import as_floats
 from . import _diffrax
@@ -105,8 +106,7 @@ def simulate_greedy(
     problem: Problem, schedule: Greedy, theta0: Array, ts: Array, t1: Array, *, solver, rtol, atol, max_steps
 ) -> Trajectory:
     """The closed loop, stretch by stretch. `stats` adds the number of switches and the time spent sliding."""
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((problem, schedule, theta0, ts, t1))):
-        raise RequestError("a feedback schedule decides on the host: it runs under no jit, vmap or grad; use a loop")
+    on_host((problem, schedule, theta0, ts, t1), "a feedback schedule")
     problem.check_theta(schedule.target, "target")
     name, chosen = _diffrax.choose_solver(problem, theta0, t1, solver)
     thetas = np.full((ts.shape[0], problem.dim), np.inf)

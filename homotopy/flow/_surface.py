@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import Choice, Flag, Whole, as_times, as_tolerance, choice, whole
+from .._checks import Choice, Flag, Whole, as_times, as_tolerance, choice, is_concrete, on_host, whole
 from .._errors import RequestError
 from ..problem import Problem, on_problem
 from . import _diffrax, _exact
@@ -57,9 +57,11 @@ def surface(
     if method == "exact" or (method == "auto" and problem.least_squares and solver is None):
         require_null_direction(problem)
         thetas = _exact_surface(problem, epsilons, theta0, ts)
-        diverged = np.flatnonzero(~np.isfinite(thetas).all(axis=(1, 2)))
+        # Inside a trace a row that diverges shows by its values alone.
+        diverged = np.flatnonzero(~np.isfinite(thetas).all(axis=(1, 2))) if is_concrete(thetas) else ()
         failures = {int(row): "θ(t, ε) diverges: ε < 0 makes the risk unbounded below" for row in diverged}
         return Surface(epsilons, ts, thetas, {}, failures, "exact", "eigendecomposition")
+    on_host((problem, epsilons, theta0, ts), "surface by a solver")
     if not np.isfinite(ts[-1]):
         raise RequestError("ts must be finite here; θ(∞, ε) needs linear regression, or optimum(problem, ε)")
     name, chosen = _diffrax.choose_solver(problem, theta0, ts[-1], solver)

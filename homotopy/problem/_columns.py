@@ -38,13 +38,3 @@ def null_direction_error(x: Float[np.ndarray, "n d"], ridge: float = 0.0) -> flo
     sizes = np.linalg.svd(np.linalg.qr(x / scales, mode="r"), compute_uv=False)
     deficient = len(sizes) < x.shape[1] or sizes[-1] <= max(x.shape) * np.finfo(float).eps * sizes[0]
     return float(np.finfo(float).eps * (scales.max() / scales.min()) ** 2) if deficient else 0.0
-
-
-def normal_condition(x: Float[np.ndarray, "n d"], ridge: float = 0.0) -> float:
-    """The condition number of XᵀX + ρI in the user's own units, directions of rounding left out: what normal equations
-    lose, in units of eps."""
-    sizes = np.linalg.svd(np.linalg.qr(x, mode="r"), compute_uv=False)
-    scales = np.asarray(column_scales(x))
-    even = np.linalg.svd(np.linalg.qr(x / scales, mode="r"), compute_uv=False)
-    rank = int(np.sum(even > max(x.shape) * np.finfo(float).eps * even[0]))
-    return float((sizes[0] ** 2 + ridge) / (sizes[rank - 1] ** 2 + ridge)) if rank and sizes[0] > 0 else 1.0

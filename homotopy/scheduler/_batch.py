@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from .._checks import Flag, Number, Whole, as_time, as_window, flag, indices, instance, whole
+from .._checks import Flag, Number, Whole, as_time, as_window, flag, indices, instance, on_host, whole
 from .._errors import RequestError
 from ..flow import AbstractSchedule
 from ..problem import Problem, on_problem
@@ -68,6 +68,7 @@ def search_all(
     """
     if not problem.least_squares or problem.data.y.ndim != 1:
         raise RequestError("search_all is for linear regression with one output; for other models loop over search()")
+    on_host((problem, theta0, s, t1), "search_all")
     s, t1 = as_window(s, t1)
     flag(certify, "certify")
     points = np.arange(problem.n) if deletes is None else indices(deletes, problem.n, "deletes")

@@ -27,7 +27,8 @@ class SearchResult:
     `energy` is the goal's value at T (½‖θ(T) − θ*₋‖² for "parameters"), `baseline_energy` that of 1_[0,s], `objective`
     the energy plus the prices of switching and of ∫ε dt. `switches` counts the jumps of ε in the open interval (s, T)
     (so 0 for 1_[0,s] itself), `pontryagin_residual` is ∫|ε − 1[σ<0]||σ|dt / ∫|σ|dt over [s, T]: 0 where Pontryagin's
-    principle holds. `agreed` of `starts` searches ended at this optimum.
+    principle holds, and where E, or all that this says could be gained, is below rounding. `agreed` of `starts` searches
+    ended at this optimum.
     `stationary` lists every stationary point of a search over one parameter: (parameter, energy).
     `arrival` is the time from which ε = 0 keeps θ at θ*₋ (or within the tolerance), where it is reached exactly.
     `notes` says what a reader must know: what the target is, an unusual number of switches, a missing solver.

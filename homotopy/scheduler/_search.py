@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from .._checks import Choice, Flag, Number, Whole, as_tolerance, as_window, choice, flag, number, whole
+from .._checks import Choice, Flag, Number, Whole, as_tolerance, as_window, choice, flag, number, on_host, whole
 from .._errors import RequestError
 from .._extras import need
 from ..problem import Problem, on_problem
@@ -65,6 +65,7 @@ def search(
     bad times (0 ≤ s < T), unknown names, options that would be ignored and certificates that do not apply.
     """
     began = time.perf_counter()
+    on_host((problem, theta0, target, s, t1), "search")
     s, t1 = as_window(s, t1)
     tolerance = number(tolerance, "tolerance", least=0.0)
     switch_price = number(switch_price, "switch_price", least=0.0)

@@ -355,14 +355,3 @@ def test_a_utility_that_is_not_finite_names_its_subset():
 def test_bad_requests_are_refused(job, match):
     with pytest.raises(RequestError, match=match):
         job()
-
-
-def test_refits_that_would_lose_their_digits_are_refused():
-    year = np.linspace(1990.0, 2019.0, 12)
-    x = np.column_stack([np.ones(12), year, year**2])
-    queries = Dataset(x[:3], year[:3])
-    with pytest.raises(RequestError, match="standardise the features"):
-        RefitUtility(Problem(LinearRegression(), Dataset(x, year), delete=0), queries)
-    # One unit for all columns changes nothing, and two equal columns are no matter of size.
-    same = np.column_stack([x[:, 0], x[:, 0], year - 2000.0])
-    RefitUtility(Problem(LinearRegression(), Dataset(1e8 * same, year), delete=0), Dataset(same[:3], year[:3]))

@@ -223,3 +223,32 @@ def test_corrected_influence_near_and_at_leverage_one():
     x[:, 1] = np.arange(10) == 3
     with pytest.raises(WorkError, match="point 3 has leverage 1"):
         corrected_influence(Problem(LinearRegression(), Dataset(x, y), delete=[5, 3]))
+
+
+@pytest.mark.parametrize("job", [influence, corrected_influence])
+def test_what_is_refused_outside_a_trace_is_nan_inside(job):
+    """A singular Hessian for both, and leverage 1 for the corrected influence: no pseudo-inverse, no 0/0, in silence."""
+    x = np.random.default_rng(3).standard_normal((8, 2))
+    twice = Problem(LinearRegression(), Dataset(np.c_[x, x[:, 0]], x[:, 1]), delete=1)
+    lonely = Problem(LinearRegression(), Dataset(np.c_[np.ones(6), np.eye(6)[5]], np.arange(6.0)), delete=5)
+    refused = (twice, lonely) if job is corrected_influence else (twice,)
+    for problem in refused:
+        with pytest.raises(WorkError):
+            job(problem)
+        assert np.isnan(jax.jit(lambda problem: job(problem).theta_dot)(problem)).all()
+    fine = Problem(LinearRegression(), Dataset(x, x[:, 1] + x[:, 0] ** 2), delete=1)
+    inside = jax.vmap(lambda row: job(fine.deleting(row[None])).theta_dot)(np.arange(8))
+    np.testing.assert_allclose(inside[1], job(fine).theta_dot, rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", ["cg", "gmres"])
+def test_a_year_squared_column_does_not_mislead_an_iterative_solver(solver):
+    """In the user's units ‖∇‖ is that of one column: a residual of 1e-12 stood beside half of the influence."""
+    year = np.arange(1990, 2020.0)
+    x, y = np.stack([np.ones(30), year, year**2], axis=1), 0.5 * (year - 2005) ** 2
+    y = y + np.random.default_rng(9).standard_normal(30)
+    problem = Problem(LinearRegression(), Dataset(x, y), delete=3)
+    centred = np.stack([np.ones(30), (year - 2005) / 15, ((year - 2005) / 15) ** 2], axis=1)
+    left = y - centred @ np.linalg.lstsq(centred, y, rcond=None)[0]
+    exact = centred @ np.linalg.solve(centred.T @ centred, centred[3] * left[3])
+    assert relative(x @ influence(problem, solver=solver).theta_dot, exact) < 1e-3
