@@ -82,7 +82,10 @@ def check(settings: Any) -> None:
             _check_list(field.name, entries, rule)
         for entry in entries:
             if not _fits(entry, kind, rule, settings):
-                raise RequestError(f"{flag(field.name)} must be {_wanted(kind, rule, settings)}, but is {entry!r}")
+                finite = " and finite" if isinstance(entry, float) and math.isinf(entry) else ""
+                raise RequestError(
+                    f"{flag(field.name)} must be {_wanted(kind, rule, settings)}{finite}, but is {entry!r}"
+                )
 
 
 def _check_list(name: str, entries: list[Any], rule: Range | None) -> None:

@@ -15,6 +15,7 @@ import xarray as xr
 
 from homotopy import SearchResult, Step, leave_one_out, leverage, optimum, search, simulate
 from homotopy.run import Progress, Range, RunResult, Seed, check
+from homotopy.scheduler._gain import gains, spoken_gain
 from homotopy.viz import FULL, INK, MUTED, SERIES, bounds_of, plot_field, plot_landmarks, plot_schedule
 
 from ._instances import Instance, random_instance
@@ -174,13 +175,14 @@ def _draw_worst(figure: plt.Figure, grid, worst: _Pair) -> None:
     plot_landmarks(theta0, np.stack(ends), ax)
     ax.set(xlabel="θ₁", ylabel="θ₂")
     ax.legend(fontsize=8)
-    ax.set_title(f"where greedy loses most in the plane: ×{greedy.energy / best.energy:.3g}")
+    ratio = float(gains(greedy.energy, best.energy))
+    ax.set_title(f"where greedy loses most in the plane: {spoken_gain(ratio, 3)}")
     ax = figure.add_subplot(grid[1, 1])
     plot_schedule(greedy.schedule, t1, ax, color=FULL, label="greedy")
     plot_schedule(best.schedule, t1, ax, color=INK, label="best")
     ax.axvline(s, color=MUTED, ls=":", lw=1)
     ax.legend(fontsize=8.5)
-    ax.set_title(f"E(1_[0,s])/E: greedy ×{greedy.ratio:.3g}, best ×{best.ratio:.3g}")
+    ax.set_title(f"E(1_[0,s])/E: greedy {spoken_gain(greedy.ratio, 3)}, best {spoken_gain(best.ratio, 3)}")
     ax = figure.add_subplot(grid[1, 2])
     for name, thetas, color, style in curves:
         ax.semilogy(ts, np.linalg.norm(thetas - target[None, :], axis=1), style, color=color, label=name)

@@ -29,6 +29,7 @@ from homotopy import (
     switching_function,
 )
 from homotopy.run import Progress, Range, RunResult, Seed, check, need
+from homotopy.scheduler._gain import gains, spoken_gain
 from homotopy.viz import FULL, INK, MUTED, RETAINED, SERIES, plot_schedule
 
 from ._instances import random_instance, reason
@@ -287,7 +288,7 @@ def _draw_network(figure: plt.Figure, grid, networks) -> None:
     ax.hlines(np.arange(1, len(networks)), 0.0, t1, color="white", lw=3)
     ax.set_yticks(
         np.arange(len(networks)) + 0.5,
-        [f"×{other.ratio:.3g}\n{other.switches} switches" for *_, other in networks], fontsize=8,
+        [f"{spoken_gain(other.ratio, 3)}\n{other.switches} switches" for *_, other in networks], fontsize=8,
     )  # fmt: skip
     figure.colorbar(shade, ax=ax, label="weight ε(t)", shrink=0.8)
     singular = sum(_is_singular(found[3]) for found in networks)
@@ -304,18 +305,18 @@ def _draw_network(figure: plt.Figure, grid, networks) -> None:
     ax.fill_between(ts, above, 0.0, color=RETAINED, alpha=0.25, lw=0, label="σ > 0: ε = 0 is better")
     plot_schedule(result.schedule, t1, ax, color=SERIES[3], label="ε(t)")
     ax.set(ylim=(-1.15, 1.15), ylabel="ε(t) and σ(t)/max|σ|")
-    ax.set_title(f"one of them: gain ×{result.ratio:.4g}, Pontryagin residual {result.pontryagin_residual:.1e}")
+    ax.set_title(f"one of them: gain {spoken_gain(result.ratio)}, Pontryagin residual {result.pontryagin_residual:.1e}")
     ax.legend(fontsize=8, loc="lower right")
 
 
 def _summary(settings: Settings, data: xr.Dataset, beyond: list[str], networks) -> str:
     best, base = data["energy"].values, data["baseline"].values
     certified = data["certificate"].values != KINDS.index("local")
-    ratio = base / np.maximum(best, 1e-300)
     lines = [
         f"{best.size} linear problems: 1_[0,s] loses on {_loses(base, best, base).mean():.0%} "
         f"(certified ones: {_loses(base, best, base)[certified].mean():.0%} of {int(certified.sum())}), "
-        f"median gain ×{np.median(ratio):.4g}; largest Pontryagin residual {np.nanmax(data['residual'].values):.1e}; "
+        f"median gain {spoken_gain(float(np.median(gains(base, best))))}; "
+        f"largest Pontryagin residual {np.nanmax(data['residual'].values):.1e}; "
         f"bounds above the energy: {int(np.sum(data['lower_bound'].values > best * (1 + 1e-9) + 1e-13 * base))}"
     ]
     counts, lost = _switch_counts(data), _lost(data)
@@ -335,7 +336,7 @@ def _summary(settings: Settings, data: xr.Dataset, beyond: list[str], networks) 
         worst = max(found[3].pontryagin_residual for found in networks)
         lines.append(
             f"{len(networks)} networks: {singular} with a singular arc; gains "
-            + ", ".join(f"×{found[3].ratio:.4g}" for found in networks)
+            + ", ".join(spoken_gain(found[3].ratio) for found in networks)
             + f"; largest Pontryagin residual {worst:.1e} (local optima: no bound is proven for networks)"
         )
     return "\n".join(lines)

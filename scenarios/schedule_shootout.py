@@ -29,6 +29,7 @@ from homotopy import (
     simulate,
 )
 from homotopy.run import Progress, Range, RunResult, Seed, check, need
+from homotopy.scheduler._gain import gains, spoken_gain
 from homotopy.viz import INK, MUTED, RETAINED, SERIES, plot_gains, plot_schedule
 
 from ._instances import TRAINED, most_moving, random_instance
@@ -99,8 +100,8 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         diabetes = _diabetes(settings)
         rows = np.arange(min(settings.gains, diabetes.problem.n))
         table = search_all(diabetes.problem, diabetes.theta0, s=diabetes.s, t1=diabetes.t1, deletes=rows)
-        gains = table.baseline_energies / np.maximum(table.energies, 1e-300)
-        figures["diabetes_gains"] = plot_gains(gains, table.switches, table.certified, unit="row of diabetes")
+        gained = gains(table.baseline_energies, table.energies)
+        figures["diabetes_gains"] = plot_gains(gained, table.switches, table.certified, unit="row of diabetes")
         data = data.merge(
             xr.Dataset({
                 "diabetes_energy": ("row", table.energies), "diabetes_baseline": ("row", table.baseline_energies),
@@ -225,7 +226,7 @@ def _draw(settings: Settings, cases: dict[str, _Case], found) -> plt.Figure:
             bars.set_xlim(low - 0.25 * (high - low) - 1e-9, high + 0.1 * (high - low) + 1e-9)
         bars.set(xlabel="E / E(1_[0,s])")
         bars.legend(fontsize=8, loc="lower right")
-        bars.set_title(f"{name}: best gain ×{base / min(shown.values()):.4g}")
+        bars.set_title(f"{name}: best gain {spoken_gain(float(gains(base, min(shown.values()))))}")
         for family, result in results.items():
             width = 2.4 if family == order[0] else 1.2
             plot_schedule(result.schedule, case.t1, curves, color=colors[family], label=family)

@@ -61,7 +61,7 @@ def leave_one_out_all(
         if failed.all():
             raise WorkError(f"none of the {problem.n} leave-one-out optima is determined: {said}; {_cure(problem)}")
         said = f"{failed.sum()} of {problem.n} leave-one-out optima are flagged: {said}"
-        warnings.warn(f"{said} (inf: θ → ∞, NaN: undefined); {_cure(problem)}", FlaggedRowsWarning, stacklevel=2)
+        warnings.warn(f"{said} (inf: θ → ∞, NaN: undefined); {_cure(problem)}", FlaggedRowsWarning, stacklevel=3)
     infinite = np.isin(np.asarray(found.outcome), [int(code) for code in _INFINITE])
     return jnp.where(
         jnp.asarray(failed)[:, None], jnp.where(jnp.asarray(infinite)[:, None], jnp.inf, jnp.nan), found.theta

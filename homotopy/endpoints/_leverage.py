@@ -176,7 +176,7 @@ def length(values: Any) -> float:
     return largest * float(np.linalg.norm(values / largest)) if largest > 0 else 0.0
 
 
-def warn_undefined(reasons: dict[str, np.ndarray], stacklevel: int = 3) -> None:
+def warn_undefined(reasons: dict[str, np.ndarray], stacklevel: int = 4) -> None:
     """One `FlaggedRowsWarning` that names rows and reasons, if there are any; `WorkError` if no row is left."""
     told = describe(reasons)
     if told:

@@ -11,6 +11,7 @@ from ._numbers import complaint, is_number, require_digits
 from ._text import SEPARATORS, Lines, read_text, shown, split
 
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-", ".", "<na>", "#n/a"}
+_LONGEST = 200  # characters of the names of the columns, in a message
 _LISTED = 8  # levels of a text column that are told by name
 
 
@@ -92,10 +93,16 @@ def _header(path: str, lines: Lines, mark: str, needed: Sequence[str]) -> list[s
     for name in needed:
         if name not in names:
             raise RequestError(
-                f"{path}: there is no column {name!r}; the columns are {', '.join(names)} (separated by "
+                f"{path}: there is no column {name!r}; the columns are {_listed(names)} (separated by "
                 f"{_spoken(mark)}){_other_separator(names, mark)}"
             )
     return names
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names, cut where there is no end of them, as in a file read in an encoding that is not its own."""
+    told = ", ".join(names)
+    return told if len(told) <= _LONGEST else f"{told[:_LONGEST]}…"
 
 
 def _spoken(mark: str) -> str:

@@ -51,6 +51,8 @@ def read_text(path: str | Path, encoding: str | None) -> str:
 
 def _bytes(path: str | Path) -> bytes:
     name = shown(path)
+    if str(path) == STANDARD_INPUT and sys.stdin is None:
+        raise RequestError(f"{name}: is closed; give it a table, or name a file")
     try:
         if str(path) == STANDARD_INPUT:
             return sys.stdin.buffer.read()

@@ -9,12 +9,13 @@ import numpy as np
 import tyro
 
 from .._errors import RequestError
+from .._settings import Range
 from ._arguments import parse, spelled_out
 from ._cache import enable_cache
 from ._carry_out import carry_out
 from ._progress import Progress
 from ._result import RunResult
-from ._table import TableOptions, read
+from ._table import TableOptions, read, telling
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Options:
     table: Annotated[TableOptions, tyro.conf.OmitArgPrefixes]
     model: Literal["linear", "logistic"] = "linear"
     """what is fitted; logistic: a target of 0 and 1"""
-    ridge: float = 0.0
+    ridge: Annotated[float, Range(least=0)] = 0.0
     """ρ of ½ρ‖θ‖²"""
     out: str = "runs/diagnose"
     """folder to write; a finished run that is there is replaced"""
@@ -44,6 +45,10 @@ def command(args: list[str], scenarios: str) -> int:
 def _problem(options: Options) -> tuple[Any, str]:
     from ..problem import LinearRegression, LogisticRegression, Problem
 
+    if options.model == "logistic" and options.table.standardise_target:
+        raise RequestError(
+            "`--standardise-target` is for regression: --model logistic needs its labels as they are; leave it out"
+        )
     data, told = read(options.table)
     labels = np.unique(np.asarray(data.y))
     if options.model == "logistic" and not set(labels.tolist()) <= {0.0, 1.0}:
@@ -61,7 +66,7 @@ def _diagnose(options: Options, problem: Any, told: str, progress: Progress) -> 
     from ..endpoints import Outcome
     from ..viz import plot_leverage
 
-    with progress.task("leaving out every row"), warnings.catch_warnings():
+    with progress.task("leaving out every row"), telling(told), warnings.catch_warnings():
         warnings.simplefilter("ignore", FlaggedRowsWarning)  # the report says the same
         found = diagnostics(problem)
     data = found.data

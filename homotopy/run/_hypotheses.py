@@ -17,6 +17,7 @@ from ._cache import enable_cache
 from ._manifest import in_utf8
 from ._progress import Progress
 from ._save import plain_style
+from ._typed import typed
 
 FOLDER = "runs/hypotheses"
 
@@ -69,7 +70,11 @@ def _parse(args: list[str]) -> Any:
         ],
         frozen=True,
     )
-    return parse(kind, args, prog="homotopy hypotheses", description="The notes' claims, decided by computation.")
+    options = parse(kind, args, prog="homotopy hypotheses", description="The notes' claims, decided by computation.")
+    for named, what in (("--only", "a hypothesis, for example H10"), ("--file", "a Python file")):
+        if typed(args).get(named) == []:
+            raise RequestError(f"`{named}` names nothing; give it {what}, or leave it out")
+    return options
 
 
 Writer = Callable[[Any, str], object]

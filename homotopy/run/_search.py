@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from .._errors import RequestError
+from .._settings import Range, Seed
 from ._arguments import parse, spelled_out
 from ._cache import enable_cache
 from ._carry_out import carry_out
@@ -33,27 +34,27 @@ class Options:
     """schedules to search"""
     goal: Literal["parameters", "outputs", "risk", "time"] = "parameters"
     """½‖θ(T) − θ*₋‖², the same of the outputs, the retained risk gap, or the least time to `tolerance`"""
-    tolerance: float = 0.0
+    tolerance: Annotated[float, Range(least=0)] = 0.0
     """distance ‖θ − θ*₋‖ that counts as reached, for --goal time"""
     certify: Literal["auto", "dual", "value-function", "hjb", "none"] = "auto"
     """lower bound on every admissible ε(t); for every row in turn, `auto` takes the fast one (dual) only"""
     model: Literal["linear", "logistic", "softmax", "mlp"] = "linear"
     """what is trained; logistic for a target of 0 and 1, softmax for classes 0, 1, 2, …"""
-    width: int = 3
+    width: Annotated[int, Range(least=1, most=10**6)] = 3
     """neurons, for --model mlp"""
-    ridge: float = 0.0
+    ridge: Annotated[float, Range(least=0)] = 0.0
     """ρ of ½ρ‖θ‖²"""
     endpoint: Literal["cold", "continued", "pbrf", "unsaid"] = "unsaid"
     """which θ*₋ is meant, for --model mlp (there is no default: they differ)"""
-    damping: float = 0.1
+    damping: Annotated[float, Range(above=0)] = 0.1
     """λ of --endpoint pbrf"""
     theta0: str = "auto"
     """start: `zeros`, `random`, or numbers with commas; `auto` is zeros, and random for --model mlp"""
-    seed: int = 0
+    seed: Seed = 0
     """of a random start and of the searches' starts"""
-    pieces: int = 40
+    pieces: Annotated[int, Range(least=1, most=10**6)] = 40
     """levels of --family piecewise-constant and piecewise-linear (at most 12), and where bang-bang is not exact"""
-    starts: int = 8
+    starts: Annotated[int, Range(least=1, most=10**6)] = 8
     """starts of a search that has several"""
     out: str = "runs/search"
     """folder to write; a finished run that is there is replaced"""
@@ -102,7 +103,5 @@ def _refuse_ignored(options: Options, given: set[str]) -> None:
             if options.model == "mlp"
             else "--endpoint is for --model mlp only: this model has one leave-one-out optimum"
         )
-    if not 0 <= options.seed < 2**32:
-        raise RequestError(f"--seed must be a whole number in 0…2³² − 1, but is {options.seed}")
     if options.theta0 == "random" and classes:
         raise RequestError(f"--theta0 random: --model {options.model} starts at zeros; give zeros or numbers")

@@ -12,7 +12,7 @@ from ..problem._dataset import LARGEST
 from ..scheduler._gain import spoken_gain
 from ._progress import Progress
 from ._result import RunResult
-from ._table import read
+from ._table import read, telling
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _TIME = re.compile(rf"\s*({_NUMBER})\s*(/\s*(?:lambda_min|λ_min))?\s*", re.ASCII)
@@ -112,7 +112,7 @@ class Job:
         from ..viz import plot_control
 
         problem, s, t1 = self.problem, self.s, self.t1
-        with progress.task(f"searching {self.options.family}"):
+        with progress.task(f"searching {self.options.family}"), telling(self.told):
             try:
                 target = self.target(problem)
                 result = self.search(problem, target)

@@ -1,5 +1,6 @@
 """`homotopy search --delete all`: each row deleted alone, in one table; a row without an answer costs only itself."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,14 @@ from ..scheduler._gain import gains, spoken_gain
 from ._progress import Progress
 from ._result import RunResult
 from ._search_job import require_finite
+from ._table import telling
 
 _ROWS = 20  # that are printed; data.nc and search.csv have every one
 _PROVEN = ["dual", "reached", "value-function", "hjb"]
 # What stands for a row that has no answer: θ*₋ does not exist, or was not found.
 _NO_ANSWER = {
     "energy": np.inf, "baseline": np.inf, "gain": np.nan, "lower_bound": np.nan, "switches": -1, "certificate": "none",
+    "note": "",
 }  # fmt: skip
 
 
@@ -25,7 +28,8 @@ def every_row(job: Any, progress: Progress) -> RunResult:
 
     from ..viz import plot_gains
 
-    columns = _columns(job, progress)
+    with telling(job.told):
+        columns = _columns(job, progress)
     answered = columns["reason"] == ""
     good = {name: column[answered] for name, column in columns.items()}
     proven = np.isin(good["certificate"], _PROVEN)
@@ -71,16 +75,17 @@ def _row(job: Any, row: int) -> dict[str, Any]:
             )
         energy, baseline, bound = found.energies[0], found.baseline_energies[0], found.lower_bounds[0]
         kind = "reached" if found.reached[0] else "dual" if found.certified[0] else "local"
-        switches = found.switches[0]
+        switches, notes = found.switches[0], found.notes[0]
         require_finite(energy, baseline)
     else:
         problem = job.problem.deleting(row)
         result = job.search(problem, job.target(problem))
         energy, baseline, bound = result.energy, result.baseline_energy, result.certificate.lower_bound
-        kind, switches = result.certificate.kind, result.switches
+        kind, switches, notes = result.certificate.kind, result.switches, result.notes
     return {
         "energy": float(energy), "baseline": float(baseline), "gain": float(gains(baseline, energy)),
         "lower_bound": float(bound), "switches": int(switches), "certificate": kind,
+        "note": "; ".join(notes),
     }  # fmt: skip
 
 
@@ -100,6 +105,7 @@ def _report(job: Any, columns: dict[str, np.ndarray], answered: np.ndarray) -> l
         lines.append(f"{row:>6} {'inf':>11} {'inf':>11}  no answer: {columns['reason'][row]}")
     if len(failed) > _ROWS:
         lines.append(f"… and {len(failed) - _ROWS} more rows without an answer in search.csv")
+    lines += _notes(columns["note"])
     gain, kinds = columns["gain"][answered], columns["certificate"][answered]
     lines.append(
         f"s = {job.s:.6g}, T = {job.t1:.6g}: {int(np.sum(gain > 1.001))} of {len(gain)} rows gain more than 0.1 %, "
@@ -108,3 +114,15 @@ def _report(job: Any, columns: dict[str, np.ndarray], answered: np.ndarray) -> l
         + (f"; {len(failed)} without an answer" if len(failed) else "")
     )
     return lines
+
+
+def _notes(notes: np.ndarray) -> list[str]:
+    """Each kind of note once, as its first row has it: the numbers in it differ from row to row."""
+    kinds: dict[str, list[int]] = {}
+    for row, note in enumerate(notes):
+        if note:
+            kinds.setdefault(re.sub(r"[-+.\d]+", "", note), []).append(row)
+    return [
+        f"note: {notes[rows[0]]} (row {rows[0]}{f' and {len(rows) - 1} more, in search.csv' if len(rows) > 1 else ''})"
+        for rows in kinds.values()
+    ]

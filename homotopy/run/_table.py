@@ -3,10 +3,12 @@
 A command nests `TableOptions` with `tyro.conf.OmitArgPrefixes`, so that its options stand beside the command's own.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from .._errors import RequestError
+from .._errors import RequestError, WorkError
 
 _WORDS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "blank": " ", "space": " "}
 AUTO = "auto"
@@ -49,3 +51,13 @@ def read(options: TableOptions) -> tuple[Any, str]:
         encoding=None if options.encoding == AUTO else options.encoding,
     )  # fmt: skip
     return data, "\n".join(told)
+
+
+@contextmanager
+def telling(told: str) -> Iterator[None]:
+    """A failure inside names the constant columns that `read` was told of: the likeliest reason for a singular fit."""
+    try:
+        yield
+    except WorkError as error:
+        constant = [line for line in told.splitlines() if "is constant" in line]
+        raise WorkError("; ".join([*constant, str(error)])) from error

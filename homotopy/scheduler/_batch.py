@@ -3,22 +3,25 @@
 In NumPy, point by point: a search takes about 2 ms, less than its share of a compiled batch, and nothing is compiled.
 """
 
+import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from .._checks import Flag, Number, Whole, as_time, as_window, flag, indices, instance, on_host, whole
-from .._errors import RequestError
+from .._errors import RequestError, WorkError
+from ..endpoints import FlaggedRowsWarning
 from ..flow import AbstractSchedule
 from ..problem import Problem, on_problem
 from ..problem._arrays import as_floats
 from ._bang_bang import is_reached, search_bang_bang
 from ._dual import dual_bound
+from ._gain import gains, spoken_gain
 from ._linear import LinearControl, Vector, bang_bang_ends, linear_control
-from ._search import check_horizon
-from ._search_linear import as_schedule, baseline_energy
+from ._search import check_horizon, notes_of
+from ._search_linear import as_schedule, baseline_energy, precision_notes
 from ._switching import Bang, Window, window
 
 
@@ -29,6 +32,9 @@ class SearchTable:
     `lower_bounds` ≤ E* (m,) from the convex dual; where it does not apply the bound is 0 and `certified` (m,) is False.
     `reached` (m,) says where θ*₋ is reached exactly (E = 0 up to rounding), which certifies itself.
     `switches` counts the jumps of ε in (s, T), `residuals` are Pontryagin's; `schedule(row)` is the schedule itself.
+
+    `reasons` (m,) says why a row has no answer (its energies are ∞, its bound 0, its residual NaN, its switches −1), and is
+    "" for a row that has one; `notes` (m,) are what the search of a row has to say, above all of lost digits.
     """
 
     deletes: np.ndarray
@@ -39,21 +45,26 @@ class SearchTable:
     reached: np.ndarray
     switches: np.ndarray
     residuals: Vector
-    _windows: tuple[Window, ...]
-    _bangs: tuple[Bang, ...]
+    reasons: tuple[str, ...]
+    notes: tuple[tuple[str, ...], ...]
+    _found: tuple[tuple[Window, Bang] | None, ...]
 
     def schedule(self, row: Whole) -> AbstractSchedule:
         """ε(t) of one row."""
-        row = whole(row, "row", 0, len(self._windows) - 1)
-        return as_schedule(self._windows[row], self._bangs[row])
+        row = whole(row, "row", 0, len(self._found) - 1)
+        found = self._found[row]
+        if found is None:
+            raise WorkError(f"row {row} (point {self.deletes[row]}) has no answer: {self.reasons[row]}")
+        return as_schedule(*found)
 
     def __str__(self) -> str:
-        some = self.energies > 0
-        gain = np.where(some, self.baseline_energies / np.where(some, self.energies, 1.0), np.inf)
-        gain[~some & (self.baseline_energies == 0)] = 1.0
+        answered = np.array([not reason for reason in self.reasons])
+        gain = gains(self.baseline_energies[answered], self.energies[answered])
+        lacking = int(np.sum(~answered))
         return (
-            f"{len(self.energies)} searches: gain E(1_[0,s])/E* median ×{np.median(gain):.4g}, largest ×{gain.max():.4g}; "
-            f"switches {np.bincount(self.switches).tolist()} (how many have 0, 1, …); certified {self.certified.sum()}"
+            f"{len(gain)} searches: gain E(1_[0,s])/E* median {spoken_gain(float(np.median(gain)))}, largest "
+            f"{spoken_gain(float(gain.max()))}; switches {np.bincount(self.switches[answered]).tolist()} (how many have 0, "
+            f"1, …); certified {self.certified.sum()}" + (f"; {lacking} without an answer" if lacking else "")
         )
 
 
@@ -64,7 +75,8 @@ def search_all(
     """The best bang-bang schedule for each deleted point of a linear regression problem, on 0 ≤ s < T = `t1`.
 
     `deletes` (m,) are the points, all n when not given; `theta0` is (dim,), or (m, dim): one start per row. The deleted
-    set of `problem` plays no part. `certify=False` leaves the dual bounds out.
+    set of `problem` plays no part. `certify=False` leaves the dual bounds out. A point without an answer costs its row
+    only, with one `FlaggedRowsWarning` that names such rows and why; raises what the first one met if that is every row.
     """
     if not problem.least_squares or problem.data.y.ndim != 1:
         raise RequestError("search_all is for linear regression with one output; for other models loop over search()")
@@ -78,28 +90,69 @@ def search_all(
             f"theta0 must have shape ({problem.dim},) or ({len(points)}, {problem.dim}), but has shape {starts.shape}"
         )
     starts = np.broadcast_to(starts, (len(points), problem.dim))
-    controls = [linear_control(problem, z, delete=point) for point, z in zip(points, starts, strict=True)]
-    for control in controls:
-        check_horizon(control, t1)
-    rows = [_row(window(control, s, t1), certify) for control in controls]
-    windows, bangs, *numbers = zip(*rows, strict=True)
-    energies, baselines, bounds, residuals = (np.array(column) for column in numbers)
-    certified = bounds > -np.inf
+    rows, errors = [], dict[int, RequestError | WorkError]()
+    for point, start in zip(points, starts, strict=True):
+        try:
+            control = linear_control(problem, start, delete=point)
+            check_horizon(control, t1)
+            rows.append(_row(window(control, s, t1), certify))
+        except (RequestError, WorkError) as error:
+            errors[len(rows)] = error
+            rows.append(_Row(reason=" ".join(str(error).split())))
+    if len(errors) == len(rows):
+        raise errors[0]
+    if errors:
+        _warn(points, rows)
+    energies, baselines, bounds, certified, reached, switches, residuals = (
+        np.array([getattr(row, name) for row in rows]) for name in _Row._fields[:7]
+    )
     return SearchTable(
-        points, energies, baselines, np.where(certified, np.maximum(bounds, 0.0), 0.0), certified,
-        np.array([is_reached(*row) for row in zip(windows, energies.tolist(), bangs, strict=True)]),
-        np.array([len(bang.switches) for bang in bangs]), residuals, windows, bangs,
+        points, energies, baselines, bounds, certified, reached, switches, residuals,
+        tuple(row.reason for row in rows), tuple(row.notes for row in rows), tuple(row.found for row in rows),
     )  # fmt: skip
 
 
-def _row(here: Window, certify: bool) -> tuple[Window, Bang, float, float, float, float]:
+class _Row(NamedTuple):
+    """One row of the table; as it stands, of a point without an answer."""
+
+    energy: float = np.inf
+    baseline: float = np.inf
+    bound: float = 0.0
+    certified: bool = False
+    reached: bool = False
+    switches: int = -1
+    residual: float = np.nan
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    found: tuple[Window, Bang] | None = None
+
+
+def _row(here: Window, certify: bool) -> _Row:
     best = search_bang_bang(here)[0]
     bound: float | None = None
-    if is_reached(here, best.value, best.bang):
+    reached = is_reached(here, best.value, best.bang)
+    if reached:
         bound = 0.0
     elif certify:
         bound = dual_bound(here, here.ends(best.bang.first, best.bang.switches[None])[0])
-    return here, best.bang, best.value, baseline_energy(here), -np.inf if bound is None else bound, best.residual
+    return _Row(
+        best.value, baseline_energy(here), 0.0 if bound is None else max(bound, 0.0), bound is not None, reached,
+        len(best.bang.switches), best.residual, notes=(*notes_of(here), *precision_notes(here)), found=(here, best.bang),
+    )  # fmt: skip
+
+
+def _warn(points: np.ndarray, rows: list[_Row]) -> None:
+    """One `FlaggedRowsWarning` that names the points without an answer, and why."""
+    why: dict[str, list[str]] = {}
+    for point, row in zip(points, rows, strict=True):
+        if row.reason:
+            why.setdefault(row.reason, []).append(str(point))
+    told = "; ".join(
+        f"point{'s' if len(some) > 1 else ''} {', '.join(some[:10])}{', …' if len(some) > 10 else ''}: {reason}"
+        for reason, some in why.items()
+    )
+    count = sum(map(len, why.values()))
+    warnings.warn(f"{count} of {len(rows)} searches have no answer: {told}", FlaggedRowsWarning, stacklevel=4)
 
 
 class BangBangFlow:

@@ -12,6 +12,6 @@ def gains(baselines: Any, energies: Any) -> np.ndarray:
         return np.where((baselines == 0) & (energies == 0), 1.0, baselines / energies)
 
 
-def spoken_gain(gain: float) -> str:
+def spoken_gain(gain: float, digits: int = 4) -> str:
     """`×1.5`, and words where θ*₋ is reached."""
-    return "×∞ (θ*₋ is reached)" if np.isinf(gain) else f"×{gain:.4g}"
+    return "×∞ (θ*₋ is reached)" if np.isinf(gain) else f"×{gain:.{digits}g}"

@@ -17,7 +17,7 @@ from ._linear import LinearControl, linear_control
 from ._minimum_time import minimum_time
 from ._result import SearchResult
 from ._search_linear import bang_bang_result, step_result
-from ._switching import window
+from ._switching import Window, window
 
 Family = Literal[
     "step", "bang-bang", "piecewise-constant", "linear", "polynomial", "piecewise-linear", "neural", "greedy"
@@ -86,7 +86,7 @@ def search(
             raise RequestError("goal='risk' needs the leave-one-out optimum as its target; drop target=")
         check_horizon(control, t1)
         here = window(control, s, t1, weight_price)
-        notes = _notes(control, here.begin)
+        notes = notes_of(here)
         if goal == "time":
             result = minimum_time(here, tolerance, notes)
         elif family == "step":
@@ -105,7 +105,9 @@ def search(
     return replace(result, goal=goal, seconds=time.perf_counter() - began)
 
 
-def _notes(control, begin) -> tuple[str, ...]:
+def notes_of(here: Window) -> tuple[str, ...]:
+    """What a reader of the result must know of these data."""
+    control, begin = here.control, here.begin
     notes: tuple[str, ...] = ()
     if control.deficient and not control.keep.drive.any():
         notes = ("H₋ is singular without the deleted points: θ*₋ is the limit of the ε = 0 flow from θ₀",)

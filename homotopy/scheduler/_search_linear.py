@@ -31,7 +31,7 @@ def step_result(window: Window, how: str, notes: tuple[str, ...]) -> SearchResul
     bang = Bang(1, np.array([tau])) if inside else Bang(int(tau >= window.t1), np.zeros(0))
     residual = 0.0 if is_reached(window, value, bang) else violation(window, bang)[0]
     certificate = best_certificate(window, value, how)
-    notes = (*notes, *_precision_notes(window))
+    notes = (*notes, *precision_notes(window))
     return _result(window, bang, Step(tau), value, residual, certificate, "step", notes, stationary=tuple(found))
 
 
@@ -55,7 +55,7 @@ def bang_bang_result(window: Window, how: str, notes: tuple[str, ...], switch_pr
         why = "a price on ∫ε" if single else "several deleted points or outputs"
         notes = (*notes, f"{why}: arcs with ε strictly between 0 and 1 may be better than any bang-bang schedule; "
                  "compare family='piecewise-constant'")  # fmt: skip
-    notes = (*notes, *_precision_notes(window))
+    notes = (*notes, *precision_notes(window))
     if best.residual > UNSETTLED and single and not window.price:
         notes = (*notes, f"Pontryagin's principle fails (residual {best.residual:.2g}) and no search from further starts was "
                  "better: another schedule may be")  # fmt: skip
@@ -68,7 +68,7 @@ def bang_bang_result(window: Window, how: str, notes: tuple[str, ...], switch_pr
     )  # fmt: skip
 
 
-def _precision_notes(window: Window) -> tuple[str, ...]:
+def precision_notes(window: Window) -> tuple[str, ...]:
     """What float64 cannot decide in this window."""
     if no_switch_matters(window):
         return ("no switch can matter: every ε(t) changes E by less than its rounding",)

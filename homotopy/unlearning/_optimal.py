@@ -62,10 +62,12 @@ def optimal_schedule(
         if proof.kind == "local"
         else f", no ε(t) of E_s ends nearer than {(2 * max(proof.lower_bound, 0.0)) ** 0.5:.4g}"
     )
-    note = (
-        f"{(found.ratio**0.5):.4g} times nearer to the target than ε = 0; certificate {proof.kind}{bound}; "
-        "the search knows the target"
+    nearer = (
+        "the target is reached"
+        if found.energy == 0
+        else f"{found.ratio**0.5:.4g} times nearer to the target than ε = 0"
     )
+    note = f"{nearer}; certificate {proof.kind}{bound}; the search knows the target"
     return Unlearned(
         algorithm=f"optimal schedule from the {'trained model' if start == 'trained' else 'checkpoint'} ({family})",
         theta=ends.theta1,

@@ -19,7 +19,6 @@ from jaxtyping import Array, Float, Int
 
 from .._checks import Number, Whole, number
 from .._errors import RequestError
-from ..flow import AbstractSchedule
 from ..problem import Problem
 from ..problem._arrays import as_floats
 from . import _checks
@@ -59,13 +58,6 @@ class PointWeights(AbstractWeights):
 
     def __call__(self, k, rows):
         return self.values[rows]
-
-
-def schedule_weights(problem: Problem, schedule: AbstractSchedule, step: Any, steps: Whole) -> ScheduleWeights:
-    """ε(t) on the clock t = kη: step k belongs to the arc that holds its middle, as in `simulate(method="descent")`."""
-    t = jnp.arange(steps) * step
-    index = jnp.searchsorted(schedule.discontinuities(), t + 0.5 * step)
-    return ScheduleWeights(deletion_mask(problem), jax.vmap(schedule.piece)(index, t))
 
 
 def deletion_mask(problem: Problem) -> Float[Array, " n"]:

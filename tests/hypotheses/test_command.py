@@ -101,6 +101,8 @@ def test_a_wrong_request_is_told_and_the_rest_is_done(hypotheses, args, says):
 @pytest.mark.parametrize(
     ("args", "says"),
     [
+        (["--only"], "`--only` names nothing; give it a hypothesis"),
+        (["--only", "H01", "--file"], "`--file` names nothing; give it a Python file"),
         (["--only", "H99"], "unknown hypothesis 'H99'"),
         (["--quik"], "did you mean `--quick`"),
         (["--instances", "-1"], "--instances must be a whole number ≥ 0"),

@@ -172,6 +172,11 @@ def test_compressed_files_and_standard_input(table, monkeypatch):
         np.testing.assert_array_equal(data.y, [3, 6, 10])
         assert data.name == "stdin"
         assert told[0].startswith("standard input: 3 rows")
+    assert (
+        len(refusal(table(GOOD * 90, name="wide.csv"), encoding="utf-16")) < 400
+    )  # letters of no language, in one line
+    monkeypatch.setattr("sys.stdin", None)  # closed by the shell: `<&-`
+    assert refusal("-") == "standard input: is closed; give it a table, or name a file"
     assert "is a damaged gzip file" in refusal(table(packed[:-6], name="cut.csv.gz"))
     assert "is a ZIP archive or an Excel workbook, not text" in refusal(table(b"PK\x03\x04rest", name="book.xlsx"))
 

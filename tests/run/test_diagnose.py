@@ -19,6 +19,7 @@ def tables(tmp_path, monkeypatch):
     rows = [f"{a:.6f},{int(row == 7)},{b:.6f},{row % 3}" for row, (a, b) in enumerate(zip(x, y, strict=True))]
     (tmp_path / "table.csv").write_text("a,only7,y,kind\n" + "\n".join(rows) + "\n")
     x, c = [-3, -2, -1.5, -1, 2.5, 1, 1.5, 2, 3, 0.5], [0] * 5 + [1] * 5
+    (tmp_path / "constant.csv").write_text("a,flat,y\n" + "".join(f"{k},7,{k * k}\n" for k in range(9)))
     (tmp_path / "nearly.csv").write_text("x,c\n" + "\n".join(f"{a},{b}" for a, b in zip(x, c, strict=True)) + "\n")
     return tmp_path
 
@@ -59,7 +60,13 @@ def test_a_row_that_keeps_the_classes_together(tables, capsys):
     ("args", "says"),
     [
         (["--target", "kind", "--model", "logistic"], "make a column that is 1 for the class in question"),
-        (["--target", "y", "--ridge", "-1"], "ridge"),
+        (["--target", "y", "--ridge", "-1"], "--ridge must be a number ≥ 0, but is -1.0"),
+        (["--target", "y", "--ridge", "nan"], "--ridge must be a number ≥ 0, but is nan"),
+        (["--target", "y", "--ridge", "inf"], "--ridge must be a number ≥ 0 and finite, but is inf"),
+        (
+            ["--target", "only7", "--model", "logistic", "--standardise-target"],
+            "`--standardise-target` is for regression",
+        ),
         (["--target", "y", "--model", "mlp"], "--model"),
     ],
 )
@@ -69,3 +76,11 @@ def test_a_wrong_request_is_one_line(tables, capsys, args, says):
     assert says in said
     assert said.count("\n") == 1
     assert not (tables / "found").exists()
+
+
+def test_a_constant_column_is_named_where_the_fit_is_singular(tables, capsys):
+    assert main(["diagnose", "--data", "constant.csv", "--target", "y", "--out", "found"]) == 1
+    said = capsys.readouterr().err
+    assert "column 'flat' is constant (7)" in said
+    assert "it is singular" in said
+    assert said.count("\n") == 1

@@ -94,6 +94,7 @@ def test_every_row_in_turn(table, capsys):
 
 
 ROW = ["--data", "table.csv", "--target", "y", "--delete", "0"]
+NETWORK = [*ROW, "--model", "mlp", "--endpoint", "pbrf", "--t1", "1"]
 LOGISTIC = ["--data", "binary.csv", "--target", "high", "--delete", "0", "--model", "logistic"]
 
 
@@ -150,7 +151,15 @@ LOGISTIC = ["--data", "binary.csv", "--target", "high", "--delete", "0", "--mode
             ["--data", "classes.csv", "--target", "sign", "--delete", "0", "--model", "softmax"],
             "needs a target of whole numbers 0, 1, 2, …, but 'sign' holds -1, 1; number its 2 classes 0…1",
         ),
-        ([*ROW, "--theta0", "random", "--seed", "-1"], "--seed must be a whole number in 0…2³² − 1, but is -1"),
+        ([*ROW, "--ridge=-1"], "--ridge must be a number ≥ 0, but is -1.0"),
+        ([*ROW, "--ridge", "inf"], "--ridge must be a number ≥ 0 and finite, but is inf"),
+        ([*ROW, "--goal", "time", "--tolerance=-1"], "--tolerance must be a number ≥ 0, but is -1.0"),
+        ([*NETWORK, "--width", "0"], "--width must be a whole number ≥ 1"),
+        ([*NETWORK, "--damping", "0"], "--damping must be a number > 0, but is 0.0"),
+        ([*NETWORK, "--damping", "nan"], "--damping must be a number > 0, but is nan"),
+        ([*NETWORK, "--starts", "0"], "--starts must be a whole number ≥ 1"),
+        ([*NETWORK, "--pieces", "1" + 20 * "0"], "--pieces must be a whole number ≥ 1 and ≤ 1000000, but is 1000"),
+        ([*ROW, "--theta0", "random", "--seed", "-1"], "--seed must be a whole number ≥ 0 and ≤ 4294967295, but is -1"),
         ([*ROW, "--theta0", "1e200,0,0"], "--theta0 must stay below 1e+150, whose square is a float"),
         (["--data", "header.csv", "--target", "y", "--delete", "0"], "at least 2 points, but has 0"),
         (["--data", "huge.csv", "--target", "y", "--delete", "0"], "the target 'y' is as large as 1e+180"),
@@ -179,7 +188,11 @@ def test_a_row_without_an_answer_costs_only_itself(table, tmp_path, capsys, monk
     lines = [f"{value},{int(k > 4)}" for k, value in enumerate(x)]
     (tmp_path / "ten.csv").write_text("\n".join(["x,y", *lines]))
     found = SimpleNamespace(
-        energy=1.0, baseline_energy=2.0, switches=1, certificate=SimpleNamespace(kind="local", lower_bound=0.0)
+        energy=1.0,
+        baseline_energy=2.0,
+        switches=1,
+        notes=(),
+        certificate=SimpleNamespace(kind="local", lower_bound=0.0),
     )
     monkeypatch.setattr("homotopy.run._search_job.search", lambda problem, theta0, **options: found)
     args = ["--data", "ten.csv", "--target", "y", "--model", "logistic", "--family", "step", "--t1", "5"]
@@ -251,3 +264,17 @@ def test_an_energy_that_overflows_is_no_answer(table, tmp_path, capsys):
         assert "so that its square is a number, but is" in said
     assert not (tmp_path / "far").exists()
     assert _search("--data", "far.csv", "--target", "y", "--standardise-target", "--delete", "1", "--out", "far") == 0
+
+
+def test_every_row_says_how_many_digits_are_left(table, tmp_path, capsys):
+    """What a search of one row notes, the table of all rows notes too: once, with its rows in search.csv."""
+    rows = [f"{k},{k + 1e-9 * k * k!r},{k % 4}" for k in range(8)]
+    (tmp_path / "near.csv").write_text("a,b,y\n" + "\n".join(rows) + "\n")
+    args = ["--data", "near.csv", "--target", "y", "--delete", "all", "--t1", "1", "--certify", "none", "--out", "near"]
+    assert _search(*args) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert len(lines) == 1
+    assert "nearly collinear" in lines[0]
+    assert lines[0].endswith("(row 0 and 7 more, in search.csv)")
+    with open("near/search.csv", newline="") as file:
+        assert all("nearly collinear" in row["note"] for row in csv.DictReader(file))

@@ -8,7 +8,20 @@ import scipy.optimize
 from problems import Linear, random_ols, scalar
 from scipy.linalg import expm
 
-from homotopy import BangBang, RequestError, SearchResult, WorkError, energy, leave_one_out, search, simulate
+from homotopy import (
+    BangBang,
+    Dataset,
+    FlaggedRowsWarning,
+    LinearRegression,
+    Problem,
+    RequestError,
+    SearchResult,
+    WorkError,
+    energy,
+    leave_one_out,
+    search,
+    simulate,
+)  # fmt: skip
 from homotopy.scheduler import BangBangFlow, PointSchedules, search_all
 from homotopy.scheduler._bang_bang import is_reached, search_bang_bang
 from homotopy.scheduler._goals import linear_metric
@@ -216,6 +229,37 @@ def test_all_points_at_once():
     with pytest.raises(RequestError, match="deletes must lie in 0…11"):
         search_all(case.problem, case.theta0, t1=t1, deletes=[12])
     assert "searches" in str(table)
+    assert table.reasons == ("",) * 12
+
+
+def test_a_point_without_an_answer_costs_its_row_only():
+    """Without point 0 the minimiser is about 1e200, whose square is no number; without the others it is 7 or 6."""
+    data = Dataset(np.array([[1.0], [1e-100], [2e-100]]), np.array([1.0, 1e100, 3e100]))
+    problem = Problem(LinearRegression(), data, delete=0)
+    with pytest.warns(FlaggedRowsWarning, match=r"1 of 3 searches have no answer: point 0: .*must be between"):
+        table = search_all(problem, [0.0], t1=1.0)
+    assert [bool(reason) for reason in table.reasons] == [True, False, False]
+    assert table.energies[0] == table.baseline_energies[0] == np.inf
+    assert np.isnan(table.residuals[0])
+    assert (table.lower_bounds[0], table.switches[0], table.certified[0], table.reached[0]) == (0, -1, False, False)
+    for row in (1, 2):
+        alone = search(problem.deleting(row), [0.0], t1=1.0, family="bang-bang")
+        assert table.energies[row] == pytest.approx(alone.energy, rel=1e-12, abs=1e-25)
+    assert "2 searches" in str(table)
+    assert "; 1 without an answer" in str(table)
+    with pytest.raises(WorkError, match=r"row 0 \(point 0\) has no answer: θ\(s\) − θ\*₋ must be between"):
+        table.schedule(0)
+    with pytest.raises(RequestError, match="must be between"):
+        search_all(problem, [0.0], t1=1.0, deletes=[0, 0])
+
+
+def test_the_table_says_how_many_digits_are_left():
+    x = np.column_stack([np.ones(6), 1 + 1e-9 * np.arange(6.0) ** 2])
+    problem = Problem(LinearRegression(), Dataset(x, np.array([1.0, 2.0, 0.0, 1.0, 3.0, 2.0])), delete=0)
+    table = search_all(problem, np.zeros(2), t1=1.0)
+    one = search(problem, np.zeros(2), t1=1.0, family="bang-bang")
+    assert "nearly collinear" in table.notes[0][0]
+    assert table.notes[0][0] in one.notes
 
 
 def test_many_trajectories():

@@ -459,6 +459,8 @@ def test_the_best_schedule_is_at_least_as_good_as_both():
         assert abs(float(best.theta[0]) - 1.0) <= abs(float(plain[0]) - 1.0) + 1e-12
     assert abs(float(best.theta[0]) - 1.0) < 1e-9  # from the checkpoint ½ ln 3 is still to come: reached exactly
     assert "certificate" in str(best)
+    nowhere = optimal_schedule(problem, [1.0], step=0.05, train_steps=1, unlearn_steps=1, start="checkpoint")
+    assert "the target is reached; certificate reached" in nowhere.notes[0]  # θ₀ is θ*₋: E = 0, and 0/0 is no gain
 
 
 @pytest.mark.parametrize("options", [{"goal": "outputs"}, {"goal": "risk"}, {"goal": "time"}, {"switch_price": 0.1}])
