@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from .._checks import choice, on_host
 from .._errors import RequestError, WorkError
 from ..problem import CrossEntropyLoss, Problem, on_problem
-from ._chord import chord_rows, newton_row
+from ._chord import chord_rows, newton_rows
 from ._curvature import Curvature, factor
 from ._deletion import deletions
 from ._endpoint import STATIONARITY, Endpoint, FlaggedRowsWarning, Outcome, require_dense
@@ -33,8 +33,8 @@ from ._separation import SUSPICIOUS, doubtful, judged, may_lack_a_minimiser, ref
 # θ → ∞ there; every other outcome but CONVERGED leaves θ undefined.
 _INFINITE = (Outcome.SEPARABLE, Outcome.MISSING_CLASS, Outcome.INFINITE)
 
-# The Newton step that brings a row from where the shared Hessian has left it to the last bits, if it was near.
-_POLISH = 1
+# Newton steps that bring a row from where the shared Hessian has left it to the last bits, if it was near.
+_POLISH = 2
 
 
 @on_problem
@@ -107,28 +107,34 @@ def leave_one_out_proof(
 def _convex(problem: Problem, given: Any) -> Endpoint:
     theta = trained(problem, given)
     found = factor(Curvature(problem, theta))
-    if given is not None:
+    if given is not None and may_lack_a_minimiser(problem):
         doubt = bool(found.flat.any()) or float(condition(found.rates, found.flat)) > SUSPICIOUS
         outcome, margin = judged(problem, 1.0, theta, doubt)
         if outcome is Outcome.SEPARABLE:
             refuse_separable(margin)
     ends = chord_rows(problem, theta, found)
-    outcomes, thetas = np.array(ends.outcome), np.array(ends.theta)
     if int(found.flat.sum()) > _shifts(problem):
-        return _flagged(ends, np.full(problem.n, int(Outcome.UNDETERMINED)), np.full_like(thetas, np.nan))
+        return _flagged(ends, np.full(problem.n, int(Outcome.UNDETERMINED)), np.full_like(ends.theta, np.nan))
     lonely = _lonely(problem)
-    for row in np.flatnonzero((outcomes != int(Outcome.CONVERGED)) & ~lonely):
-        here = problem.deleting(int(row))
-        end = newton_row(here, theta, ends.theta[row], jnp.asarray(_POLISH))
-        if not bool(end.converged):
-            end = newton_row(here, theta, theta, jnp.asarray(MAX_ITERATIONS))
-        ends = jax.tree.map(lambda leaf, new, row=row: leaf.at[row].set(new), ends, end)
-        outcome, _ = judged(here, 0.0, end.theta, doubtful(end))
+    slow = _unproven(ends, lonely)
+    for starts, steps in ((ends.theta, _POLISH), (jnp.broadcast_to(theta, ends.theta.shape), MAX_ITERATIONS)):
+        rows = _unproven(ends, lonely)
+        if rows.size:
+            filled = jnp.asarray(np.resize(rows, problem.n))  # so that their number does not compile anew
+            ends = newton_rows(problem, theta, ends, starts, filled, jnp.asarray(rows.size), jnp.asarray(steps))
+    outcomes, thetas = np.array(ends.outcome), np.array(ends.theta)
+    for row in slow if may_lack_a_minimiser(problem) else ():
+        end = jax.tree.map(lambda leaf, row=row: leaf[row], ends)
+        outcome, _ = judged(problem.deleting(int(row)), 0.0, end.theta, doubtful(end))
         outcomes[row] = int(end.outcome if outcome is None else outcome)
-        thetas[row] = end.theta
     outcomes[lonely] = int(Outcome.MISSING_CLASS)
     thetas[np.isin(outcomes, [int(code) for code in _INFINITE])] = np.inf
     return _flagged(ends, outcomes, thetas)
+
+
+def _unproven(ends: Endpoint, lonely: np.ndarray) -> np.ndarray:
+    """The rows that need steps of their own."""
+    return np.flatnonzero(~np.asarray(ends.converged) & ~lonely)
 
 
 def _flagged(ends: Endpoint, outcomes: np.ndarray, thetas: np.ndarray) -> Endpoint:

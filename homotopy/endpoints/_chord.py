@@ -11,10 +11,13 @@ The proof is of the Hessian *at the end*, of which the shared one is a bound: th
 Where that bound does not prove a row, it gets Newton steps of its own, and its own Hessian.
 """
 
+from functools import partial
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ..problem import CrossEntropyLoss, LogisticLoss, Problem, SquaredLoss
 from ._curvature import Factor
@@ -25,48 +28,76 @@ from ._newton import minimise
 from ._objectives import WeightedRisk
 from ._points import Point, point
 
-# Rows that take their steps together, and how many steps.
-_CHUNK, _STEPS = 64, 60
+# Rows that take their steps together: few, so that their predictions stay in a core's cache and none waits long; and how
+# many steps: a row that needs more is better served by a Hessian of its own.
+_CHUNK, _STEPS = 32, 20
 # The step at which to stop, and the one that the bound e^s must prove, relative to ‖θ′‖: less than an endpoint's
 # NEARNESS, since these steps converge linearly.
 _NEAR, _PROVEN = 1e-10, 1e-7
+
+
+class _Row(NamedTuple):
+    """What a row's steps need: `which` it is, ∇R₋ᵢ(θ*), H⁻¹J_iᵀ `pulled`, (I − W_iS_i)⁻¹W_iJ_i `back`, `left` = 1 − h_i, and
+    `unit`, the frame's u of the other points."""
+
+    which: Int[Array, "*n"]
+    slope: Float[Array, "*n dim"]
+    pulled: Float[Array, "*n outputs dim"]
+    back: Float[Array, "*n outputs dim"]
+    left: Float[Array, "*n"]
+    unit: Float[Array, "*n"]
+
+    def inverse(self, whole: Float[Array, "dim dim"], v: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        """H₋ᵢ⁻¹v, from H⁻¹ `whole`: a corrector only has to contract, and one product with the inverse is the cheapest."""
+        solved = whole @ v
+        return solved + (self.back @ solved) @ self.pulled
 
 
 @eqx.filter_jit
 def chord_rows(problem: Problem, theta: Float[Array, " dim"], found: Factor) -> Endpoint:
     """θ*₋ᵢ and its proof for every point i, from θ near θ* and the factors of ∇²R(θ)."""
     n, one = problem.n, jnp.ones(())
-    points = jax.vmap(lambda x, y: point(problem, theta, x, y))(problem.data.x, problem.data.y)
-    gradient, outputs = problem.gradient(theta), problem.predict(theta)
-    hard = jax.vmap(lambda here: _first_size(found, gradient, here))(points)
-    order = jnp.argsort(hard)
-    chunks = jnp.resize(order, (-(-n // _CHUNK), _CHUNK))  # the last is filled up with rows that come first
     squares = 2.0 * null_losses(problem)
-    units = jnp.sqrt(sums_of_others(squares))
+    inverse = jax.vmap(found.solve)(jnp.eye(theta.shape[0]))
+    gradient, units = problem.gradient(theta), jnp.sqrt(sums_of_others(squares))
+    points = jax.vmap(lambda x, y: point(problem, theta, x, y))(problem.data.x, problem.data.y)
+    rows = jax.vmap(lambda i, here, unit: _prepared(found, gradient, i, here, unit))(jnp.arange(n), points, units)
+    # Newton's decrement of the first step: how hard a row is.
+    order = jnp.argsort(jax.vmap(lambda row: jnp.dot(row.slope, row.inverse(inverse, row.slope)))(rows))
+    chunks = jnp.resize(order, (-(-n // _CHUNK), _CHUNK))  # the last is filled up with rows that come first
     whole = Frame(found.scale, jnp.sqrt(jnp.sum(squares)))
     size = condition(found.rates, found.flat)
     lowest = smallest_rate(whole, found.rates, found.vectors, found.flat)
     rounding = whole.unit * rounding_error(WeightedRisk(problem, one), whole, theta / found.scale, size)
-    chunk = jax.vmap(
-        lambda row: _row(problem, theta, found, gradient, points, units, (size, lowest, rounding, outputs), row)
-    )
-    ends = jax.lax.map(chunk, chunks)
+    base = (size, lowest, rounding, problem.predict(theta))
+    chunk = jax.vmap(lambda row: _row(problem, theta, found, inverse, base, row))
+    ends = jax.lax.map(lambda index: chunk(jax.tree.map(lambda leaf: leaf[index], rows)), chunks)
     at = jnp.argsort(order)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[at], ends)
 
 
 @eqx.filter_jit
-def newton_row(problem: Problem, theta: Array, start: Array, steps: Array) -> Endpoint:
-    """The one row that `problem` deletes, by at most that many Newton steps of its own from `start`, and its own
-    Hessian. θ* is what it is measured against."""
-    objective = WeightedRisk(problem, jnp.zeros(()))
-    return minimise(objective, start, origin=theta, max_iterations=steps, kind="all leave-one-out")
+def newton_rows(
+    problem: Problem, theta: Array, ends: Endpoint, starts: Array, rows: Array, count: Array, steps: Array
+) -> Endpoint:
+    """`ends` with its first `count` rows among `rows` (n,) found anew: by at most that many Newton steps of their own
+    from `starts` (n, dim), and their own Hessians. θ* is what they are measured against."""
+
+    def one(k, ends):
+        row = rows[k]
+        objective = WeightedRisk(problem.deleting(row[None]), jnp.zeros(()))
+        end = minimise(objective, starts[row], origin=theta, max_iterations=steps, kind=ends.kind)
+        return jax.tree.map(lambda leaf, new: leaf.at[row].set(new), ends, end)
+
+    return jax.lax.fori_loop(0, count, one, ends)
 
 
-def _first_size(found: Factor, gradient: Array, here: Point) -> Array:
+def _prepared(found: Factor, gradient: Array, index: Array, here: Point, unit: Array) -> _Row:
     pulled = jax.vmap(found.solve)(here.jacobian)
-    kept = jnp.eye(here.slope.shape[0]) - here.bend @ (here.jacobian @ pulled.T)
-    return jnp.linalg.norm(jax.vmap(found.half)(here.jacobian)) * jnp.linalg.norm(jnp.linalg.solve(kept, here.slope))
+    product = here.bend @ here.jacobian @ pulled.T
+    back = jnp.linalg.solve(jnp.eye(product.shape[0]) - product, here.bend @ here.jacobian)
+    left = jnp.maximum(1.0 - jnp.trace(product), 0.0)
+    return _Row(index, gradient - here.slope @ here.jacobian, pulled, back, left, unit)
 
 
 def _spread(problem: Problem, change: Float[Array, "n ..."]) -> Float[Array, " n"]:
@@ -81,26 +112,15 @@ def _spread(problem: Problem, change: Float[Array, "n ..."]) -> Float[Array, " n
     return jnp.full(problem.n, jnp.inf)
 
 
-def _row(
-    problem: Problem, theta: Array, found: Factor, whole: Array, points: Point, units: Array, base, row
-) -> Endpoint:
+def _row(problem: Problem, theta: Array, found: Factor, whole: Array, base, row: _Row) -> Endpoint:
     size, lowest, rounding, outputs = base
-    here = jax.tree.map(lambda leaf: leaf[row], points)
-    unit = units[row]
-    pulled = jax.vmap(found.solve)(here.jacobian)
-    product = here.bend @ here.jacobian @ pulled.T
-    back = jnp.linalg.solve(jnp.eye(product.shape[0]) - product, here.bend @ here.jacobian)
-    left = jnp.maximum(1.0 - jnp.trace(product), 0.0)
-    weights = jnp.ones(problem.n).at[row].set(0.0)
-
-    def inverse(v):
-        solved = found.solve(v)
-        return solved + (back @ solved) @ pulled
+    unit, left, slope = row.unit, row.left, row.slope
+    others = jnp.arange(problem.n) != row.which
+    inverse = partial(row.inverse, whole)
 
     def norm_of(slope):
         return jnp.linalg.norm(found.scale * slope)
 
-    slope = whole - here.slope @ here.jacobian
     initial = norm_of(slope)
     measure = unit + initial + jnp.max(found.rates) * jnp.linalg.norm(theta / found.scale)
     target = 1e-2 * STATIONARITY * measure
@@ -112,7 +132,7 @@ def _row(
         length = turned @ turned
         share = jnp.where((k > 0) & (length > 0), (move @ turned) / jnp.where(length > 0, length, 1.0), 0.0)
         trial = theta + move - share * (theta - last + turned)
-        slope = jax.grad(problem.weighted_risk)(trial, weights)
+        slope = jax.grad(problem.weighted_risk)(trial, others.astype(float))
         norm = norm_of(slope)
         better = norm < best_norm
         best, best_slope = jnp.where(better, trial, best), jnp.where(better, slope, best_slope)
@@ -126,7 +146,9 @@ def _row(
     state = (theta, move, theta, move, theta, slope, initial, jnp.zeros((), int))
     *_, end, slope, norm, steps = jax.lax.while_loop(unfinished, step, state)
     left_over = inverse(slope)
-    spread = jnp.max(jnp.where(weights > 0, _spread(problem, problem.predict(end) - outputs), 0.0))
+    moved = problem.predict(end)
+    spread = jnp.max(jnp.where(others, _spread(problem, moved - outputs), 0.0))
+    losses = jnp.where(others, jax.vmap(problem.loss.value)(moved, problem.data.y), 0.0)
     grown = jnp.exp(spread)
     decrement = jnp.sqrt(jnp.abs(jnp.dot(slope, left_over)) * grown)
     off = (decrement + rounding / jnp.sqrt(jnp.where(left > 0, left, 1.0))) / jnp.where(unit > 0, unit, 1.0)
@@ -145,9 +167,9 @@ def _row(
             smallest=smallest,
             off=jnp.where(left > 0, off, jnp.inf),
         ),
-        value=problem.weighted_risk(end, weights),
+        value=jnp.sum(losses) + 0.5 * problem.ridge * jnp.dot(end, end),
         error=grown * jnp.linalg.norm(left_over),
-        start_gradient_norm=jnp.linalg.norm(whole - here.slope @ here.jacobian),
+        start_gradient_norm=jnp.linalg.norm(row.slope),
         residual=norm / jnp.where(measure > 0, measure, 1.0),
         prediction_error=off,
         # e^{−s}H ⪯ H_end ⪯ e^sH: both ends of the spectrum move.

@@ -36,6 +36,14 @@ def test_values():
         np.testing.assert_allclose(value, -np.log(_softmax(logits)[label]), rtol=1e-14)
 
 
+def test_the_logistic_loss_is_right_to_the_last_bits():
+    logits = np.concatenate([np.linspace(-700.0, 700.0, 2801), np.linspace(-3.0, 3.0, 2801)])
+    wide = logits.astype(np.longdouble)
+    expected = np.maximum(wide, 0) + np.log1p(np.exp(-np.abs(wide)))
+    found = np.asarray(jax.vmap(lambda logit: LogisticLoss().value(logit, jnp.asarray(0.0)))(jnp.asarray(logits)))
+    np.testing.assert_array_less(np.abs(found / expected - 1), 8 * np.finfo(float).eps)
+
+
 def test_extreme_logits_stay_finite():
     for loss, prediction in ((LogisticLoss(), jnp.asarray(800.0)), (CrossEntropyLoss(), jnp.asarray([800.0, -800.0]))):
         assert loss.value(prediction, jnp.asarray(1.0)) < 1700
