@@ -11,6 +11,7 @@ from ..endpoints._frame import null_losses
 from ..endpoints._points import loss_derivatives
 from ..problem import Problem
 from ..problem._columns import column_scales
+from ..problem._factorise import pseudo_inverse, singular_values_of, triangle_of
 
 _BATCH = 64  # least-squares fits side by side: each holds its own rows
 _NEWTON_STEPS = 100
@@ -33,8 +34,8 @@ def least_squares(problem: Problem, masks: Bool[Array, "m n"]) -> Float[Array, "
         rows = jnp.concatenate([kept * x, below])
         scales = jnp.asarray(column_scales(rows))
         table = jnp.concatenate([rows / scales[None, :], jnp.concatenate([kept * y, nothing])], axis=1)
-        triangle = jnp.linalg.qr(table, mode="r")
-        left, sizes, right = jnp.linalg.svd(triangle[:d, :d])
+        triangle = triangle_of(table)
+        left, sizes, right = singular_values_of(triangle[:d, :d])
         flat = sizes <= max(rows.shape) * jnp.finfo(float).eps * sizes[0]
         inside = (left.T @ triangle[:d, d:]) / jnp.where(flat, jnp.inf, sizes)[:, None]
         theta = (right.T @ inside) / scales[:, None]
@@ -42,7 +43,7 @@ def least_squares(problem: Problem, masks: Bool[Array, "m n"]) -> Float[Array, "
         null = jnp.where(flat[None, :], right.T, 0.0) / scales[:, None]
         lengths = jnp.linalg.norm(null, axis=0)
         null = null / jnp.where(lengths > 0, lengths, 1.0)[None, :]
-        return (theta - null @ (jnp.linalg.pinv(null) @ theta)).reshape(-1)
+        return (theta - null @ (pseudo_inverse(null) @ theta)).reshape(-1)
 
     return jax.lax.map(one, masks, batch_size=min(_BATCH, masks.shape[0]))
 

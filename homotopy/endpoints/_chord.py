@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..problem import CrossEntropyLoss, LogisticLoss, Problem, SquaredLoss
+from ..problem._factorise import solve_small
 from ._curvature import Factor
 from ._deletion import sums_of_others
 from ._endpoint import NEARNESS, STATIONARITY, Endpoint, verdict
@@ -95,7 +96,7 @@ def newton_rows(
 def _prepared(found: Factor, gradient: Array, index: Array, here: Point, unit: Array) -> _Row:
     pulled = jax.vmap(found.solve)(here.jacobian)
     product = here.bend @ here.jacobian @ pulled.T
-    back = jnp.linalg.solve(jnp.eye(product.shape[0]) - product, here.bend @ here.jacobian)
+    back = solve_small(jnp.eye(product.shape[0]) - product, here.bend @ here.jacobian)
     left = jnp.maximum(1.0 - jnp.trace(product), 0.0)
     return _Row(index, gradient - here.slope @ here.jacobian, pulled, back, left, unit)
 

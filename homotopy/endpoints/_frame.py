@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float
 
 from ..problem import Problem
 from ..problem._columns import column_scales
+from ..problem._factorise import singular_values_of, spectral_norm, triangle_of
 from ._objectives import AbstractObjective
 from ._points import output_factor
 
@@ -98,8 +99,8 @@ def _from_rows(objective: AbstractObjective, here: Frame, theta: Array, targets:
         wanted = jnp.concatenate([(roots[:, None] * problem.data.y.reshape(problem.n, -1)).reshape(-1), below])
         table = jnp.concatenate([table, wanted[:, None]], axis=1)
     table = jnp.where(jnp.all(jnp.isfinite(table)), table, 0.0)
-    triangle = jnp.linalg.qr(table, mode="r")
-    left, sizes, right = jnp.linalg.svd(triangle[:dim, :dim])
+    triangle = triangle_of(table)
+    left, sizes, right = singular_values_of(triangle[:dim, :dim])
     flat = sizes <= max(table.shape) * jnp.finfo(float).eps * sizes[0]
     half = left.T @ triangle[:dim, dim] if targets else jnp.zeros(dim)
     rates = jnp.where(flat, 0.0, sizes**2)
@@ -117,7 +118,7 @@ def smallest_rate(here: Frame, rates: Array, vectors: Array, flat: Array) -> Flo
     definite = lowest > 0
     roots = here.scale[:, None] * vectors / jnp.sqrt(jnp.where(definite, rates, 1.0))[None]
     own = jnp.all(here.scale == 1.0)  # then the rates are H's own
-    return jnp.where(definite & ~own, 1.0 / jnp.linalg.norm(roots, 2) ** 2, lowest)
+    return jnp.where(definite & ~own, 1.0 / spectral_norm(roots) ** 2, lowest)
 
 
 def condition(rates: Array, flat: Array) -> Float[Array, ""]:

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 from .._checks import choice
 from .._errors import WorkError
 from ..problem import Problem, on_problem
+from ..problem._factorise import smallest_singular_value, solve_small
 from ._curvature import Curvature, Factor, definite
 from ._deletion import deletion
 from ._endpoint import Endpoint, NotStationaryWarning, is_concrete
@@ -166,7 +167,7 @@ def _corrected(curvature: Curvature, found: Factor) -> tuple[Array, Array, Array
         pulled = jax.vmap(found.solve)(here.jacobian)
         residual = jnp.max(jax.vmap(found.residual)(pulled, here.jacobian))
         kept = jnp.eye(outputs_per_point(problem)) - here.bend @ (here.jacobian @ pulled.T)
-        return jnp.linalg.solve(kept, here.slope) @ pulled, residual, jnp.linalg.svd(kept, compute_uv=False)[-1]
+        return solve_small(kept, here.slope) @ pulled, residual, smallest_singular_value(kept)
 
     steps, residuals, left = jax.vmap(one)(problem.data.x[points], problem.data.y[points])
     return jnp.sum(steps, axis=0), jnp.max(residuals), left

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 from .._checks import on_host
 from .._errors import RequestError, WorkError
 from ..problem import Problem, SquaredLoss, on_problem
+from ..problem._factorise import smallest_singular_value, solve_small
 from ._curvature import Curvature, Factor, definite
 from ._deletion import deletion
 from ._endpoint import FlaggedRowsWarning, is_concrete
@@ -124,8 +125,8 @@ def changes(curvature: Curvature, found: Factor) -> Changes:
         pulled = jax.vmap(found.half)(here.jacobian)
         spread = pulled @ pulled.T
         kept = jnp.eye(here.slope.shape[0]) - here.bend @ spread
-        solved = jnp.linalg.solve(kept, here.slope)
-        left = jnp.linalg.svd(kept, compute_uv=False)[-1]
+        solved = solve_small(kept, here.slope)
+        left = smallest_singular_value(kept)
         return Changes(
             jnp.trace(here.bend @ spread), left, here.slope @ pulled, solved @ pulled, here.slope @ spread @ solved
         )

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from .._checks import choice, flag
 from .._errors import RequestError
 from ..problem import Problem, on_problem
+from ..problem._factorise import pseudo_inverse
 from . import _separation
 from ._endpoint import Endpoint, Outcome, as_epsilon, checked, is_concrete, require_dense
 from ._frame import frame, spectrum
@@ -129,7 +130,7 @@ def closed_form(problem: Problem, epsilon: Array, theta0: Array) -> Endpoint:
     null = here.scale[:, None] * jnp.where(found.flat[None], found.vectors, 0.0)
     sizes = jnp.linalg.norm(null, axis=0)
     null = null / jnp.where(sizes > 0, sizes, 1.0)[None]
-    left = null @ (jnp.linalg.pinv(null) @ (theta0 - here.scale * inside))
+    left = null @ (pseudo_inverse(null) @ (theta0 - here.scale * inside))
     inside = inside + jnp.where(jnp.any(found.flat), left / here.scale, 0.0)
     return judge(objective, here, inside, found, theta0, 0, "closed form")
 

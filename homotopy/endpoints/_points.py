@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..problem import CrossEntropyLoss, Problem
+from ..problem import CrossEntropyLoss, Problem, SquaredLoss
 
 
 class Point(NamedTuple):
@@ -48,6 +48,10 @@ def output_factor(
         # eigenvalue's rounding would be 1e-8, and a shift of all logits would seem to change something.
         half = jnp.exp(0.5 * jax.nn.log_softmax(output.reshape(-1)))
         return jnp.diag(half) - jnp.outer(half**2, half)
+    if isinstance(problem.loss, SquaredLoss):
+        return jnp.eye(outputs_per_point(problem))
+    if outputs_per_point(problem) == 1:
+        return jnp.sqrt(jnp.maximum(loss_derivatives(problem, output, target)[1], 0.0))
     values, vectors = jnp.linalg.eigh(loss_derivatives(problem, output, target)[1])
     return vectors * jnp.sqrt(jnp.maximum(values, 0.0))[None, :]
 

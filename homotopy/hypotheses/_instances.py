@@ -115,8 +115,8 @@ class Batch(NamedTuple):
 def over_rows(function: Any, problems: Problem, *args: Any) -> Any:
     """`function(problem, *args)` for every row, compiled once for each shape; arrays come back as NumPy.
 
-    In chunks, the last one filled up with its own first rows: XLA's thread pool on the CPU was seen to wait for itself
-    for ever (jaxlib 0.10.1, two cores) when 200 rows of a hundred small factorisations ran in one program.
+    In chunks of one shape, the last one filled up with its own first rows, and row after row within a chunk: batched
+    factorisations of XLA were seen to wait for each other for ever (`problem/_factorise.py`).
     """
     args = tuple(jnp.asarray(arg) for arg in args)
     rows = problems.delete.shape[0]
@@ -138,7 +138,11 @@ def _leaves(problem: Problem) -> list[Any]:
 
 @cache
 def _compiled(function: Any) -> Any:
-    return eqx.filter_jit(eqx.filter_vmap(function))
+    def rows(problems: Problem, *args: Any) -> Any:
+        moving, fixed = eqx.partition((problems, *args), eqx.is_array)
+        return jax.lax.map(lambda row: function(*eqx.combine(row, fixed)), moving)
+
+    return eqx.filter_jit(rows)
 
 
 def batches(scale: Scale, *, singular: bool = True) -> Iterator[Batch]:

@@ -18,7 +18,7 @@ from homotopy import (
     WorkError,
     simulate,
 )
-from homotopy.endpoints import leave_one_out, optimum
+from homotopy.endpoints import influence, leave_one_out, leave_one_out_all, newton_estimate, optimum
 
 
 @pytest.mark.parametrize("name", problems.LINEAR)
@@ -80,6 +80,20 @@ def test_it_can_be_batched():
     problem = problems.logistic()
     thetas = jax.vmap(lambda j: optimum(problem.deleting(j[None]), 0.0).theta)(jnp.arange(4))
     np.testing.assert_allclose(thetas[3], leave_one_out(problem.deleting(3)).theta, atol=1e-10)
+
+
+def test_many_rows_of_several_estimates_do_not_wait_for_each_other():
+    # Batched factorisations in one program once did, for ever (problem/_factorise.py).
+    problem = problems.random_ols().problem
+
+    def estimates(j):
+        here = problem.deleting(j[None])
+        return optimum(here).theta, influence(here).theta_dot, newton_estimate(here).theta, optimum(here, 0.0).theta
+
+    rows = jnp.resize(jnp.arange(problem.n), 200)
+    *_, step, left = jax.jit(jax.vmap(estimates))(rows)
+    np.testing.assert_allclose(step, left, rtol=1e-9)
+    np.testing.assert_allclose(left[: problem.n], leave_one_out_all(problem), rtol=1e-9)
 
 
 def test_a_flow_into_a_saddle_is_no_endpoint():
