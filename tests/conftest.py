@@ -4,11 +4,14 @@ Warnings are errors through `pyproject.toml`. The order matters: Matplotlib's ba
 place before any module of `homotopy` is imported.
 """
 
+import gc
 import os
+from pathlib import Path
 
 os.environ["MPLBACKEND"] = "Agg"
 
 import jax
+import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("homotopy", "beartype.beartype")
@@ -17,3 +20,16 @@ import homotopy  # noqa: E402, F401  (turns 64-bit floats on)
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# A compiled program takes some ten mappings of memory, of which Linux grants a process 65,530 by default; beyond them
+# XLA aborts. What one file of tests compiled is of little use to the next.
+_MAPPINGS = 15_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _room_for_programs():
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > _MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
