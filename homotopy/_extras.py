@@ -16,7 +16,10 @@ EXTRAS = {
         {"sklearn": "scikit-learn", "statsmodels": "statsmodels"}, "real data sets, and the membership-inference attack"
     ),
     "certify": Extra({"clarabel": "clarabel"}, "the value-function certificate of a search"),
-    "test": Extra({"pytest": "pytest", "xdist": "pytest-xdist", "beartype": "beartype"}, "the project's own tests"),
+    "test": Extra(
+        {"mpmath": "mpmath", "pandas": "pandas", "pytest": "pytest", "xdist": "pytest-xdist", "beartype": "beartype"},
+        "the project's own tests",
+    ),
     "bench": Extra({"casadi": "casadi", "torch": "torch"}, "what scenarios/benchmarks measures beside"),
     "dev": Extra({"ruff": "ruff", "mypy": "mypy", "build": "build"}, "working on the project"),
 }
