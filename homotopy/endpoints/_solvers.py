@@ -13,8 +13,12 @@ from ..problem import Problem, on_problem
 from ._curvature import Curvature, definite
 from ._ekfac import EKFAC
 from ._endpoint import DENSE_LIMIT, is_concrete
+from ._frame import frame
 from ._inverse import CG, GMRES, AbstractInverse, Arnoldi, Cholesky, LiSSA, Solution, solve_all, solve_factored
+from ._objectives import WeightedRisk
 from ._progress import counting
+
+_LIKE = 1e3  # sizes of columns that differ by more cost a solver in user units its digits
 
 SOLVERS: dict[str, type[AbstractInverse]] = {
     "cholesky": Cholesky,
@@ -50,6 +54,8 @@ def solve_rows(
             )
         return solve_factored(definite(curvature, what), vectors)
     concrete = is_concrete((curvature.theta, vectors, curvature.damping, curvature.epsilon))
+    if concrete:
+        _require_like_columns(curvature, solver)
     if isinstance(solver, LiSSA) and concrete:
         solver.check(curvature)
     with counting(curvature.progress, what):
@@ -67,6 +73,23 @@ def solve_rows(
             f"side after {solver.steps} steps; try a larger scale or batch, or solver='cg'"
         )
     return solution
+
+
+def _require_like_columns(curvature: Curvature, solver: AbstractInverse) -> None:
+    """`RequestError` where a solver that works in the user's units meets columns of very different sizes.
+
+    Its residual is small there while the small columns' part of the answer is anything.
+    """
+    in_units = isinstance(solver, Arnoldi | LiSSA) or (isinstance(solver, CG) and solver.rank > 0)
+    if not in_units or not curvature.problem.model.linear:
+        return
+    scale = frame(WeightedRisk(curvature.problem, curvature.epsilon, curvature.shift), curvature.theta.shape[0]).scale
+    spread = float(jnp.max(scale) / jnp.min(scale))
+    if spread > _LIKE:
+        raise RequestError(
+            f"solver={type(solver).__name__} needs columns of like sizes, but they differ by a factor of {spread:.0e}; "
+            "standardise the features, or use solver='cholesky', 'cg' or 'gmres'"
+        )
 
 
 @on_problem

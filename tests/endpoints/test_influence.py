@@ -252,3 +252,12 @@ def test_a_year_squared_column_does_not_mislead_an_iterative_solver(solver):
     left = y - centred @ np.linalg.lstsq(centred, y, rcond=None)[0]
     exact = centred @ np.linalg.solve(centred.T @ centred, centred[3] * left[3])
     assert relative(x @ influence(problem, solver=solver).theta_dot, exact) < 1e-3
+
+
+@pytest.mark.parametrize("solver", ["arnoldi", "lissa"])
+def test_solvers_in_user_units_refuse_columns_of_other_sizes(solver):
+    year = np.linspace(1990.0, 2019.0, 20)
+    x = np.column_stack([np.ones(20), year, year**2])
+    problem = Problem(LinearRegression(), Dataset(x, 0.5 * (year - 2005) ** 2), delete=3)
+    with pytest.raises(RequestError, match="columns of like sizes"):
+        influence(problem, solver=solver)
