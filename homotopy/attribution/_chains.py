@@ -4,8 +4,8 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float
 
+from .._arrays import as_floats
 from .._errors import RequestError
-from ..problem._arrays import as_floats
 
 
 def split_rhat(draws: Float[np.ndarray, "chains draws k"]) -> Float[np.ndarray, " k"]:

@@ -21,11 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._arrays import as_floats
 from .._checks import Number, Whole, choice, instance, number, shown, whole
 from .._errors import RequestError, WorkError
 from ..endpoints._points import loss_gradients
 from ..problem import Dataset, Problem, check_queries, on_problem
-from ..problem._arrays import as_floats
 from ._queries import query_gradients
 
 

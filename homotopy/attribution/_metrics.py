@@ -11,9 +11,9 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Bool, Float, Int
 
+from .._arrays import as_floats
 from .._checks import Number, Whole, as_array, flag, number, shown, whole
 from .._errors import RequestError
-from ..problem._arrays import as_floats
 from ._shapley import Value, evaluate
 
 

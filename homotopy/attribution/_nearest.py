@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.distance import cdist
 
+from .._arrays import as_floats
 from .._checks import whole
 from .._errors import RequestError
-from ..problem._arrays import as_floats
 
 _BLOCK = 256
 

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .._columns import column_scales
+from .._factorise import pseudo_inverse, singular_values_of, triangle_of
 from ..endpoints._frame import null_losses
 from ..endpoints._points import loss_derivatives
 from ..problem import Problem
-from ..problem._columns import column_scales
-from ..problem._factorise import pseudo_inverse, singular_values_of, triangle_of
 
 _BATCH = 64  # least-squares fits side by side: each holds its own rows
 _NEWTON_STEPS = 100

@@ -25,10 +25,10 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Array, Float
 
+from .._arrays import as_floats
 from .._checks import Number, Whole, as_time, as_tolerance, shown, whole
 from .._errors import RequestError, WorkError
 from ..flow import Rodas5P
-from ..problem._arrays import as_floats
 
 _FIRST = 1e-3  # the solve starts at t = this·ε̄, with one Euler step, whose error is its square
 _MAX_STEPS = {True: 20_000, False: 2_000_000}  # reduced, network

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._columns import column_scales
 from ..problem import LogisticLoss, Problem
-from ..problem._columns import column_scales
 from ._all import leave_one_out_proof
 from ._curvature import Curvature, definite
 from ._deletion import deletion

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from .._factorise import solve_small
 from ..problem import CrossEntropyLoss, LogisticLoss, Problem, SquaredLoss
-from ..problem._factorise import solve_small
 from ._curvature import Factor
 from ._deletion import sums_of_others
 from ._endpoint import NEARNESS, STATIONARITY, Endpoint, verdict

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._checks import choice
+from .._columns import column_scales
 from .._errors import WorkError
 from ..problem import CrossEntropyLoss, Problem
-from ..problem._columns import column_scales
 from ._endpoint import as_damping, is_concrete
 from ._frame import frame, spectrum
 from ._objectives import WeightedRisk

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from .._arrays import as_floats
 from .._checks import is_concrete, shown
 from .._errors import RequestError, WorkError
 from ..problem import Problem
-from ..problem._arrays import as_floats
 
 # The target for ‖∇‖, relative to 1 + ‖∇ at the start‖.
 STATIONARITY = 1e-9

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .._columns import column_scales
+from .._factorise import singular_values_of, spectral_norm, triangle_of
 from ..problem import Problem
-from ..problem._columns import column_scales
-from ..problem._factorise import singular_values_of, spectral_norm, triangle_of
 from ._objectives import AbstractObjective
 from ._points import output_factor
 

@@ -18,8 +18,8 @@ from jaxtyping import Array, Float, Int
 
 from .._checks import choice
 from .._errors import WorkError
+from .._factorise import smallest_singular_value, solve_small
 from ..problem import Problem, on_problem
-from ..problem._factorise import smallest_singular_value, solve_small
 from ._curvature import Curvature, Factor, definite
 from ._deletion import deletion
 from ._endpoint import Endpoint, NotStationaryWarning, is_concrete

@@ -22,8 +22,8 @@ from jaxtyping import Array, Float
 
 from .._checks import on_host
 from .._errors import RequestError, WorkError
+from .._factorise import smallest_singular_value, solve_small
 from ..problem import Problem, SquaredLoss, on_problem
-from ..problem._factorise import smallest_singular_value, solve_small
 from ._curvature import Curvature, Factor, definite
 from ._deletion import deletion
 from ._endpoint import FlaggedRowsWarning, is_concrete

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._arrays import as_floats
 from .._errors import RequestError
 from ..problem import Dataset, Problem, check_queries, on_problem
-from ..problem._arrays import as_floats
 from ._curvature import Curvature
 from ._endpoint import is_concrete
 from ._frame import frame

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float
 
 from .._checks import choice, flag
 from .._errors import RequestError
+from .._factorise import pseudo_inverse
 from ..problem import Problem, on_problem
-from ..problem._factorise import pseudo_inverse
 from . import _separation
 from ._endpoint import Endpoint, Outcome, as_epsilon, checked, is_concrete, require_dense
 from ._frame import frame, spectrum

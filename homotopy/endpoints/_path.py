@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from .._arrays import as_floats
 from .._checks import choice
 from .._errors import RequestError, WorkError
 from ..problem import Problem, on_problem
-from ..problem._arrays import as_floats
 from . import _separation
 from ._endpoint import NEARNESS, STATIONARITY, Outcome, is_concrete, require_dense
 from ._frame import Frame, frame, smallest_rate

@@ -20,9 +20,9 @@ import numpy as np
 from jaxtyping import Array
 from scipy.optimize import linprog
 
+from .._columns import column_scales
 from .._errors import RequestError, WorkError
 from ..problem import CrossEntropyLoss, LogisticLoss, Problem
-from ..problem._columns import column_scales
 from ._endpoint import Endpoint, Outcome
 
 # A margin this small beside the largest counts as touching when the direction is refined; it is then made 0 exactly.

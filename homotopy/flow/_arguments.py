@@ -6,9 +6,9 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from .._arrays import as_floats
 from .._checks import Flag, flag, shown
 from .._errors import RequestError
-from ..problem._arrays import as_floats
 
 
 def as_jumps(values: Any, what: str, ndim: int) -> Array:

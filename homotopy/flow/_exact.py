@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from .._columns import column_scales
 from ..problem import Problem
-from ..problem._columns import column_scales
 from ._arcs import walk
 from ._schedule import AbstractSchedule
 

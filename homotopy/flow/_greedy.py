@@ -17,10 +17,10 @@ import numpy as np
 import optimistix
 from jaxtyping import Array, Float
 
+from .._arrays import as_floats
 from .._checks import on_host
 from .._errors import WorkError
 from ..problem import Problem
-from ..problem._arrays import as_floats
 from . import _diffrax
 from ._trajectory import Trajectory
 

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._arrays import as_floats
 from .._checks import Flag, Whole, as_key, shown, whole
 from .._errors import RequestError
-from ..problem._arrays import as_floats
 from ._arguments import as_interval, as_jumps, as_weights
 
 

@@ -9,9 +9,9 @@ from diffrax import RESULTS, AbstractSolver
 from jaxtyping import Array, Float
 
 from .._checks import Choice, Flag, Whole, as_time, as_times, as_tolerance, choice, flag, is_concrete, refuse, whole
+from .._columns import null_direction_error
 from .._errors import RequestError, WorkError
 from ..problem import Problem, on_problem
-from ..problem._columns import null_direction_error
 from . import _descent, _diffrax, _exact
 from ._check import check
 from ._greedy import Greedy, simulate_greedy

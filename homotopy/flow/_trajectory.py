@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._arrays import as_floats
 from .._errors import RequestError
-from ..problem._arrays import as_floats
 
 # An item of `diffrax.RESULTS`; type checkers take the members of that enumeration for text.
 Result: TypeAlias = Any

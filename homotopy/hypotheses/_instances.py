@@ -116,7 +116,7 @@ def over_rows(function: Any, problems: Problem, *args: Any) -> Any:
     """`function(problem, *args)` for every row, compiled once for each shape; arrays come back as NumPy.
 
     In chunks of one shape, the last one filled up with its own first rows, and row after row within a chunk: batched
-    factorisations of XLA were seen to wait for each other for ever (`problem/_factorise.py`).
+    factorisations of XLA were seen to wait for each other for ever (`_factorise.py`).
     """
     args = tuple(jnp.asarray(arg) for arg in args)
     rows = problems.delete.shape[0]

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._arrays import as_floats, names_of, require_same_rows, unmasked
 from .._checks import shown
 from .._errors import RequestError
-from ._arrays import as_floats, names_of, require_same_rows, unmasked
 
 LARGEST = 1e150  # |x|; see `require_range`
 

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from .._arrays import as_floats, names_of, unmasked
 from .._checks import as_key, indices, instance, is_concrete, shown
 from .._errors import RequestError
-from ._arrays import as_floats, names_of, unmasked
 from ._dataset import LARGEST, Dataset
 from ._losses import AbstractLoss, SquaredLoss
 from ._models import AbstractModel, LinearRegression

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._errors import RequestError
-from ._numbers import complaint, is_number, require_digits
+from .._numbers import complaint, is_number, require_digits
 from ._text import SEPARATORS, Lines, read_text, shown, split
 
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-", ".", "<na>", "#n/a"}

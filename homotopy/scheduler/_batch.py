@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from .._arrays import as_floats
 from .._checks import Flag, Number, Whole, as_time, as_window, flag, indices, instance, on_host, whole
 from .._errors import RequestError, WorkError
 from ..endpoints import FlaggedRowsWarning
 from ..flow import AbstractSchedule
 from ..problem import Problem, on_problem
-from ..problem._arrays import as_floats
 from ._bang_bang import is_reached, search_bang_bang
 from ._dual import dual_bound
 from ._gain import gains, spoken_gain

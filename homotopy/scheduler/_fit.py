@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .._columns import column_scales
 from .._errors import RequestError
-from ..problem._columns import column_scales
 from ._phase import Factor, Vector
 
 _EPS = np.finfo(float).eps

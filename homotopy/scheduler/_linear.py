@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .._columns import column_scales, null_direction_error
 from ..problem import Problem
-from ..problem._columns import column_scales, null_direction_error
 from ._fit import FITS, check_range, fit_rows
 from ._phase import Factor, Phase, Vector, factor, indefinite_phase, phase_of
 

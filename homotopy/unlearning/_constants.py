@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._arrays import as_floats
 from .._checks import Number, number
 from .._errors import RequestError
 from ..problem import LinearRegression, LogisticLoss, LogisticRegression, Problem, SquaredLoss
-from ..problem._arrays import as_floats
 from . import _checks
 from ._checkpoint import digest, fingerprint
 

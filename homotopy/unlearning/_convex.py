@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .._arrays import as_floats
 from .._errors import RequestError, WorkError
 from ..problem import Problem
-from ..problem._arrays import as_floats
 from . import _checks
 
 _STEPS = 60

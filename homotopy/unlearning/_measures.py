@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._arrays import as_floats
 from .._checks import Number, Whole, number
 from .._errors import RequestError, WorkError
 from ..problem import Dataset, Problem, check_queries
-from ..problem._arrays import as_floats
 from . import _checks
 from ._metrics import score
 

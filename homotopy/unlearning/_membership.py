@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._arrays import as_floats
 from .._checks import Whole
 from .._errors import RequestError, WorkError
 from .._extras import need
 from ..problem import Dataset, Problem, check_queries
-from ..problem._arrays import as_floats
 from . import _checks
 
 

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._arrays import as_floats
 from .._checks import number
 from .._errors import RequestError
 from ..problem import Dataset, LogisticLoss, Problem, check_features, check_queries
-from ..problem._arrays import as_floats
 
 
 class AbstractMetric(eqx.Module):

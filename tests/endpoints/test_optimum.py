@@ -83,7 +83,7 @@ def test_it_can_be_batched():
 
 
 def test_many_rows_of_several_estimates_do_not_wait_for_each_other():
-    # Batched factorisations in one program once did, for ever (problem/_factorise.py).
+    # Batched factorisations in one program once did, for ever (_factorise.py).
     problem = problems.random_ols().problem
 
     def estimates(j):

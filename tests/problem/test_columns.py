@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from homotopy.problem._columns import column_scales
+from homotopy._columns import column_scales
 
 
 def test_scales_are_powers_of_two_that_follow_the_units():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from homotopy import RequestError, datasets
-from homotopy.problem._numbers import complaint, is_number
+from homotopy._numbers import complaint, is_number
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._errors import RequestError
+from ._errors import RequestError
 from ._numbers import require_digits
 
 _WHOLE = 2.0**53  # whole numbers below this are exact in 64-bit floats

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from .._errors import RequestError
+from ._errors import RequestError
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _INFINITE = re.compile(r"[+-]?(?:inf|infinity)", re.IGNORECASE)
