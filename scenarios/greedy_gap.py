@@ -7,22 +7,33 @@ their energies, how often greedy is optimal, how often it is worse than dropping
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
 from homotopy import SearchResult, Step, leave_one_out, leverage, optimum, search, simulate
-from homotopy.run import Progress, Range, RunResult, Seed, check
-from homotopy.scheduler._gain import gains, spoken_gain
-from homotopy.viz import FULL, INK, MUTED, SERIES, bounds_of, plot_field, plot_landmarks, plot_schedule
+from homotopy.run import Progress, Range, Seed, check, grid
+from homotopy.scheduler import gains, spoken_gain
+from homotopy.viz import (
+    FULL,
+    INK,
+    MUTED,
+    SERIES,
+    legend_below,
+    panels,
+    plot_bars,
+    plot_exceedance,
+    plot_landmarks,
+)
 
 from ._instances import Instance, random_instance
 
 _EQUAL = 1e-3  # two energies are the same within this fraction, plus rounding of the baseline's
 _FLOOR = 1e-12  # of the baseline: smaller energies are "reached exactly", where ratios have no meaning
 _LARGEST = 1e6
+STYLES = {"1_[0,s]": (MUTED, "-"), "greedy": (FULL, "-"), "best": (INK, "--")}
 
 
 @dataclass(frozen=True)
@@ -46,58 +57,63 @@ class Settings:
 QUICK = Settings(dims=(2,), instances=20)
 
 
-class _Pair(NamedTuple):
-    given: Instance
-    best: SearchResult
-    greedy: SearchResult
-
-
-def run(settings: Settings, progress: Progress) -> RunResult:
-    """Greedy and the best schedule on every problem; compare; draw."""
+def compute(settings: Settings, progress: Progress) -> xr.Dataset:
+    """Greedy and the best schedule on every problem; and along the one of the plane where greedy loses most."""
     check(settings)
-    shape = (len(settings.dims), settings.instances)
-    numbers = {
-        name: np.zeros(shape) for name in ("best", "greedy", "baseline", "on", "sliding", "leverage", "certified")
-    }
-    worst: _Pair | None = None
-    with progress.task("greedy and best", shape[0] * shape[1]) as advance:
-        for i, d in enumerate(settings.dims):
-            for k in range(settings.instances):
-                given = random_instance(settings.seed + k, d, 20 + 4 * d, settings.span, deleted=settings.deleted)
-                given = given._replace(s=settings.trained * given.t1)
-                best, greedy = (
-                    search(given.problem, given.theta0, s=given.s, t1=given.t1, family=family,
-                           certify="auto" if family == "bang-bang" and d <= 2 else "none")
-                    for family in ("bang-bang", "greedy")
-                )  # fmt: skip
-                levels = np.asarray(greedy.schedule(np.linspace(given.s, given.t1, 501)[1:-1]))
-                row = (
-                    best.energy, greedy.energy, best.baseline_energy, levels.mean(),
-                    np.mean((levels > 1e-6) & (levels < 1 - 1e-6)),
-                    float(leverage(given.problem)[int(given.problem.delete[0])]), best.certificate.kind != "local",
-                )  # fmt: skip
-                for name, value in zip(numbers, row, strict=True):
-                    numbers[name][i, k] = value
-                pair = _Pair(given, best, greedy)
-                if d == 2 and (worst is None or _clear_ratio(pair) > _clear_ratio(worst)):
-                    worst = pair
-                advance()
-    data = xr.Dataset(
-        {name: (("d", "instance"), values) for name, values in numbers.items()}, coords={"d": list(settings.dims)}
-    )
+
+    def cell(d: int, instance: int) -> dict[str, float]:
+        given, best, greedy = _solved(settings, d, instance)
+        levels = np.asarray(greedy.schedule(np.linspace(given.s, given.t1, 501)[1:-1]))
+        return {
+            "best": best.energy,
+            "greedy": greedy.energy,
+            "baseline": best.baseline_energy,
+            "on": levels.mean(),
+            "sliding": np.mean((levels > 1e-6) & (levels < 1 - 1e-6)),
+            "leverage": float(leverage(given.problem)[int(given.problem.delete[0])]),
+            "certified": best.certificate.kind != "local",
+        }
+
+    axes = {"d": settings.dims, "instance": range(settings.instances)}
+    data = grid(axes, cell, progress, "greedy and best")
     data["on"].attrs["long_name"] = "mean of greedy's ε on [s, T]"
     data["sliding"].attrs["long_name"] = "share of [s, T] that greedy slides (0 < ε < 1)"
-    return RunResult(
-        figures={"greedy_gap": _draw(settings, data, worst)},
-        data=data,
-        summary=_summary(settings, data),
-        result_codes={"successful": int(np.prod(shape))},
+    if 2 in settings.dims:
+        plane = data.sel(d=2)
+        clear = plane["greedy"] / np.maximum(plane["best"], 1e-4 * plane["baseline"])  # where neither is rounding
+        data = data.merge(_along(*_solved(settings, 2, int(np.argmax(clear.values)))), combine_attrs="drop_conflicts")
+    return data
+
+
+def _solved(settings: Settings, d: int, instance: int) -> tuple[Instance, SearchResult, SearchResult]:
+    given = random_instance(settings.seed + instance, d, 20 + 4 * d, settings.span, deleted=settings.deleted)
+    given = given._replace(s=settings.trained * given.t1)
+    best, greedy = (
+        search(given.problem, given.theta0, s=given.s, t1=given.t1, family=family,
+               certify="auto" if family == "bang-bang" and d <= 2 else "none")
+        for family in ("bang-bang", "greedy")
+    )  # fmt: skip
+    return given, best, greedy
+
+
+def _along(given: Instance, best: SearchResult, greedy: SearchResult) -> xr.Dataset:
+    """θ(t) and ε(t) under the three schedules, the endpoints θ(ε), and the gains."""
+    problem, theta0, s, t1 = given
+    ts = np.linspace(0.0, t1, 401)
+    schedules = {"1_[0,s]": Step(s), "greedy": greedy.schedule, "best": best.schedule}
+    thetas = [simulate(problem, schedule, theta0, t1=t1, ts=ts).thetas for schedule in schedules.values()]
+    ends = [optimum(problem, epsilon).theta for epsilon in np.linspace(0.0, 1.0, 21)]
+    return xr.Dataset(
+        {
+            "worst_theta": (("schedule", "time", "parameter"), np.asarray(thetas)),
+            "worst_epsilon": (("schedule", "time"), np.array([schedule(ts) for schedule in schedules.values()])),
+            "worst_ends": (("end", "parameter"), np.asarray(ends)),
+            "worst_target": ("parameter", np.asarray(leave_one_out(problem).theta)),
+            "worst_gain": ("schedule", [1.0, greedy.ratio, best.ratio]),
+        },
+        coords={"schedule": list(schedules), "time": ts, "parameter": ["θ₁", "θ₂"]},
+        attrs={"s": s, "certificate": best.certificate.kind, "loss": float(gains(greedy.energy, best.energy))},
     )
-
-
-def _clear_ratio(pair: _Pair) -> float:
-    """E(greedy)/E*, where neither is rounding."""
-    return pair.greedy.energy / max(pair.best.energy, 1e-4 * pair.best.baseline_energy)
 
 
 def _gap(data: xr.Dataset) -> np.ndarray:
@@ -118,83 +134,65 @@ def _shares(data: xr.Dataset) -> dict[str, np.ndarray]:
     }
 
 
-def _draw(settings: Settings, data: xr.Dataset, worst: _Pair | None) -> plt.Figure:
-    rows = 1 if worst is None else 2
-    figure = plt.figure(figsize=(12.6, 4.1 * rows), layout="constrained")
-    grid = figure.add_gridspec(rows, 3)
-    ax = figure.add_subplot(grid[0, 0])
+def draw(data: xr.Dataset, settings: Settings) -> dict[str, plt.Figure]:
+    """Ratios, shares, leverage; below, the plane, the schedules and the distances where greedy loses most."""
+    worst = "worst_theta" in data
+    figure, axes = panels(2 if worst else 1, 3)
     gap = _gap(data)
-    for i, d in enumerate(settings.dims):
-        x = np.sort(np.clip(gap[i], 1.0, _LARGEST))
-        share = 1 - np.arange(len(x)) / len(x)
-        ax.plot(x, share, drawstyle="steps-post", color=SERIES[i % 7], label=f"d = {d}")
     scale = "log" if gap.max() > 3 else "linear"  # a short logarithmic axis has unreadable ticks
-    ax.set(xscale=scale, xlabel="E(greedy) / E*  (≥ 10⁶ drawn there)", ylabel="share of problems with a larger ratio")
-    ax.set_title(f"greedy loses on {np.mean(gap > 1 + _EQUAL):.0%} of {gap.size} problems")
-    ax.legend(fontsize=8.5)
-    ax = figure.add_subplot(grid[0, 1])
-    shares = _shares(data)
-    width = 0.8 / len(shares)
-    for k, (name, values) in enumerate(shares.items()):
-        ax.bar(np.arange(len(settings.dims)) + (k - 1.5) * width, values, width, color=SERIES[k], label=name)
-    ax.set_xticks(range(len(settings.dims)), [f"d = {d}" for d in settings.dims])
-    ax.set(ylim=(0, 1.0), ylabel="share of the problems")
-    ax.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.08))
-    ax.set_title("is greedy optimal? is it ε = 0?")
-    ax = figure.add_subplot(grid[0, 2])
-    for i in range(len(settings.dims)):
-        ax.plot(data["leverage"].values[i], np.clip(gap[i], 1, _LARGEST), "o", ms=4, alpha=0.7, color=SERIES[i % 7])
-    ax.set(yscale=scale, xlabel="leverage P of the deleted point", ylabel="E(greedy) / E*")
-    ax.set_title("against leverage")
-    if worst is not None:
-        _draw_worst(figure, grid, worst)
-    return figure
-
-
-def _draw_worst(figure: plt.Figure, grid, worst: _Pair) -> None:
-    given, best, greedy = worst
-    problem, theta0, s, t1 = given
-    ts = np.linspace(0.0, t1, 401)
-    ends = [np.asarray(optimum(problem, epsilon).theta) for epsilon in np.linspace(0.0, 1.0, 21)]
-    target = np.asarray(leave_one_out(problem).theta)
-    ax = figure.add_subplot(grid[1, 0])
-    curves = []
-    styles = (
-        ("1_[0,s]", Step(s), MUTED, "-"),
-        ("greedy", greedy.schedule, FULL, "-"),
-        (f"best ({best.certificate.kind})", best.schedule, INK, "--"),
+    ratios, shares, leverages = axes[0]
+    for i, d in enumerate(settings.dims):
+        plot_exceedance(np.clip(gap[i], 1.0, _LARGEST), ratios, color=SERIES[i % 7], label=f"d = {d}")
+        points = data["leverage"].values[i], np.clip(gap[i], 1, _LARGEST)
+        leverages.plot(*points, "o", ms=4, alpha=0.7, color=SERIES[i % 7], label=f"d = {d}")
+    ratios.set(
+        xscale=scale, xlabel="E(greedy) / E*  (≥ 10⁶ drawn there)", ylabel="share of problems with a larger ratio"
     )
-    for name, schedule, color, style in styles:
-        thetas = np.asarray(simulate(problem, schedule, theta0, t1=t1, ts=ts).thetas)
-        curves.append((name, thetas, color, style))
-    box = bounds_of([*(curve for _, curve, *_ in curves), np.stack(ends)])
-    plot_field(problem, 0.0, box, ax)
-    for name, thetas, color, style in curves:
-        ax.plot(thetas[:, 0], thetas[:, 1], style, color=color, lw=1.8, label=name, zorder=3)
-        ax.plot(*thetas[-1], "o", color=color, ms=5, zorder=4)
-    plot_landmarks(theta0, np.stack(ends), ax)
-    ax.set(xlabel="θ₁", ylabel="θ₂")
-    ax.legend(fontsize=8)
-    ratio = float(gains(greedy.energy, best.energy))
-    ax.set_title(f"where greedy loses most in the plane: {spoken_gain(ratio, 3)}")
-    ax = figure.add_subplot(grid[1, 1])
-    plot_schedule(greedy.schedule, t1, ax, color=FULL, label="greedy")
-    plot_schedule(best.schedule, t1, ax, color=INK, label="best")
-    ax.axvline(s, color=MUTED, ls=":", lw=1)
-    ax.legend(fontsize=8.5)
-    ax.set_title(f"E(1_[0,s])/E: greedy {spoken_gain(greedy.ratio, 3)}, best {spoken_gain(best.ratio, 3)}")
-    ax = figure.add_subplot(grid[1, 2])
-    for name, thetas, color, style in curves:
-        ax.semilogy(ts, np.linalg.norm(thetas - target[None, :], axis=1), style, color=color, label=name)
-    ax.set(xlabel="time t", ylabel="‖θ(t) − θ*₋‖")
-    ahead = [np.linalg.norm(curve - target[None, :], axis=1) for _, curve, *_ in curves[1:]]
-    leads = np.mean(ahead[0][ts > s] < ahead[1][ts > s] * (1 - 1e-9))
-    ax.set_title(f"greedy is ahead for {leads:.0%} of [s, T]")
-    ax.axvline(s, color=MUTED, ls=":", lw=1)
-    ax.legend(fontsize=8.5)
+    ratios.set_title(f"greedy loses on {np.mean(gap > 1 + _EQUAL):.0%} of {gap.size} problems")
+    ratios.legend()
+    plot_bars([f"d = {d}" for d in settings.dims], _shares(data), shares)
+    shares.set(ylim=(0, 1.0), ylabel="share of the problems", title="is greedy optimal? is it ε = 0?")
+    legend_below(shares)
+    leverages.set(
+        yscale=scale, xlabel="leverage P of the deleted point", ylabel="E(greedy) / E*", title="against leverage"
+    )
+    leverages.legend()
+    if worst:
+        _draw_worst(axes[1], data)
+    return {"greedy_gap": figure}
 
 
-def _summary(settings: Settings, data: xr.Dataset) -> str:
+def _draw_worst(axes: np.ndarray, data: xr.Dataset) -> None:
+    plane, weights, distances = axes
+    ts, ends, target = data["time"].values, data["worst_ends"].values, data["worst_target"].values
+    s, lead = data.attrs["s"], {}
+    for name, (color, style) in STYLES.items():
+        curve = data.sel(schedule=name)
+        thetas = curve["worst_theta"].values
+        label = f"best ({data.attrs['certificate']})" if name == "best" else name
+        plane.plot(*thetas.T, style, color=color, lw=1.8, label=label, zorder=3)
+        plane.plot(*thetas[-1], "o", color=color, ms=5, zorder=4)
+        if name != "1_[0,s]":
+            weights.plot(ts, curve["worst_epsilon"].values, style, color=color, lw=1.8, label=name)
+        lead[name] = np.linalg.norm(thetas - target[None, :], axis=1)
+        distances.semilogy(ts, lead[name], style, color=color, label=name)
+    plot_landmarks(thetas[0], ends, plane)
+    plane.set(
+        xlabel="θ₁", ylabel="θ₂", title=f"where greedy loses most in the plane: {spoken_gain(data.attrs['loss'], 3)}"
+    )
+    _, greedy, best = data["worst_gain"].values
+    weights.set(xlabel="time t", ylabel="weight ε(t)")
+    weights.set_title(f"E(1_[0,s])/E: greedy {spoken_gain(greedy, 3)}, best {spoken_gain(best, 3)}")
+    ahead = np.mean((lead["greedy"] < lead["best"] * (1 - 1e-9))[ts > s])
+    distances.set(xlabel="time t", ylabel="‖θ(t) − θ*₋‖", title=f"greedy is ahead for {ahead:.0%} of [s, T]")
+    for ax in (weights, distances):
+        ax.axvline(s, color=MUTED, ls=":", lw=1)
+    for ax in axes:
+        ax.legend()
+
+
+def tell(data: xr.Dataset, settings: Settings) -> str:
+    """How often and how far greedy is above the best."""
     gap, shares = _gap(data), _shares(data)
     lines = [
         f"{gap.size} problems with a {settings.deleted} deleted point, T = {settings.span:g}/λ_min: greedy is above the best "

@@ -130,7 +130,7 @@ def _edges(kind: Any, rule: Range, value: Any, settings: Any) -> tuple[list[Any]
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_setting_of_every_scenario_at_its_edges(name):
-    module = importlib.import_module(f"scenarios.{name}")
+    module = importlib.import_module(f"homotopy.scenarios.{name}")
     for settings in (module.Settings(), module.QUICK):
         check(settings)
     settings, said = module.Settings(), 0
@@ -178,7 +178,7 @@ def _follow(kind: Any, name: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_scenario_called_from_python_checks_first(name):
-    module = importlib.import_module(f"scenarios.{name}")
+    module = importlib.import_module(f"homotopy.scenarios.{name}")
     with pytest.raises(RequestError, match="--seed must be"):
         module.run(dataclasses.replace(module.QUICK, seed=-1), Progress())
 

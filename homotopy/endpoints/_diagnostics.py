@@ -41,13 +41,19 @@ class Diagnostics:
     """The table of `diagnostics`; `print` shows what matters in it.
 
     `data` has the dimensions point, parameter (named `column`, `column → output` for several), flag, and output where a
-    point has several. Its attributes are numbers of the whole fit. `undefined` says for every reason which rows hold
-    NaN or inf.
+    point has several. Its attributes are numbers of the whole fit. It is all that there is: `Diagnostics(data)` of a
+    data set that was saved and read back is the same table.
     """
 
     data: xr.Dataset
-    undefined: dict[str, np.ndarray]
-    kind: str
+
+    @property
+    def undefined(self) -> dict[str, np.ndarray]:
+        """For every reason that occurs, which rows hold NaN or inf."""
+        if "undefined" not in self.data:
+            return {}
+        masks = self.data["undefined"].to_numpy()
+        return {str(why): rows for why, rows in zip(self.data["reason"].to_numpy(), masks, strict=True)}
 
     def most_influential(self, count: int = 10) -> np.ndarray:
         """The points by exact Cook's distance, largest first (∞ before all; undefined ones are left out)."""
@@ -90,7 +96,7 @@ class Diagnostics:
     def _head(self) -> list[str]:
         whole, sizes = self.data.attrs, self.data.sizes
         lines = [
-            f"diagnostics of {self.kind}: {sizes['point']} points, {sizes['parameter']} parameters, effective degrees of "
+            f"diagnostics of {whole['kind']}: {sizes['point']} points, {sizes['parameter']} parameters, effective degrees of "
             f"freedom {whole['effective_degrees_of_freedom']:.6g} (trace of the hat matrix)"
         ]
         if "press" in whole:
@@ -134,7 +140,7 @@ class Diagnostics:
         return values if values is None or values.ndim == 1 else np.abs(values).max(axis=1)
 
     def _reasons(self) -> list[str]:
-        return [f"NaN or inf: points {describe({why: rows})}" for why, rows in self.undefined.items() if rows.any()]
+        return [f"NaN or inf: points {describe({why: rows})}" for why, rows in self.undefined.items()]
 
 
 @on_problem
@@ -179,7 +185,12 @@ def diagnostics(problem: Problem, *, theta: Any = None) -> Diagnostics:
     told = describe(cases.undefined)
     if told:
         warnings.warn(f"some values are undefined, for points {told}", FlaggedRowsWarning, stacklevel=2)
-    return Diagnostics(_dataset(problem, cases), cases.undefined, _kind(problem))
+    data = _dataset(problem, cases).assign_attrs(kind=_kind(problem))
+    reasons = {why: np.asarray(rows) for why, rows in cases.undefined.items() if np.any(rows)}
+    if reasons:
+        data["undefined"] = (("reason", "point"), np.stack(list(reasons.values())))
+        data = data.assign_coords(reason=list(reasons))
+    return Diagnostics(data)
 
 
 def _kind(problem: Problem) -> str:

@@ -1,10 +1,17 @@
-"""Work in, one finished run folder out; or one error, and no trace on disk."""
+"""Work in, one finished run folder out; or one error, and no trace on disk.
+
+The numbers are saved first and read back; figures, tables and words are made from what was read. So `homotopy draw`
+makes the same ones again, and a figure that cannot be drawn costs no numbers.
+"""
 
 import errno
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from .._errors import WorkError
 from . import _provenance
@@ -12,19 +19,93 @@ from ._clock import waited
 from ._folder import Staging
 from ._interrupt import Interruptible
 from ._manifest import write_manifest
+from ._parts import drawn, tabulated
 from ._progress import Progress
-from ._result import RunResult
-from ._save import plain_style, save
+from ._record import codes_of, datasets_of
+from ._save import plain_style, read_data, save_data, save_picture, save_table
+
+if TYPE_CHECKING:
+    import xarray
+
+DATA = "data.nc"
 
 
-def carry_out(out: str, fields: Mapping[str, Any], work: Callable[[Progress], Any]) -> None:
-    """Do `work` beside the folder `out`, put that in place, and print what was found.
+def carry_out(
+    out: str,
+    fields: Mapping[str, Any],
+    compute: Callable[[Progress], "xarray.Dataset"],
+    module: ModuleType,
+    settings: Any,
+) -> None:
+    """`compute` beside the folder `out`, draw and tell, put all of it in place, and print what was found.
 
-    `fields` opens the manifest: the command, its settings, its seed. `work` gives back a `RunResult`.
+    `fields` opens the manifest: the command, its settings, its seed.
     """
     bad = _provenance.KNOWN_BAD_JAX.get(_provenance.versions()["jax"] or "")
     if bad:
         print(f"homotopy: warning: do not trust this JAX version, {bad}; see `homotopy doctor`", file=sys.stderr)
+    with publishing(out) as (folder, progress):
+        started = datetime.now(UTC) - timedelta(seconds=waited())
+        provenance = _provenance.collect()  # now: a checkout may change while the work goes on
+        data = compute(progress)
+        if type(data).__name__ != "Dataset":
+            raise WorkError(f"`compute` must give back an xarray.Dataset, but gave {type(data).__name__}")
+        with written(out):
+            save_data(data, folder / DATA)
+            data = read_data(folder / DATA)
+            summary, failure = picture(folder, module, data, settings, progress)
+            codes = codes_of(data)
+            content = {
+                **fields,
+                "datasets": datasets_of(data),
+                "result_codes": codes,
+                "summary": summary,
+                "started": started.isoformat(timespec="seconds"),
+                "wall_seconds": round(waited(), 3),
+                **provenance,
+            }
+            write_manifest(folder, content)
+    print(summary)
+    if set(codes) - {"successful"}:
+        print("solves: " + ", ".join(f"{count} {code}" for code, count in codes.items()))
+    wrote(out)
+    if failure is not None:
+        raise WorkError(
+            f"the numbers are in {out}/{DATA}, but what is made from them failed: {type(failure).__name__}: {failure}; "
+            f"`homotopy draw {out}` tries again"
+        ) from failure
+
+
+def picture(
+    folder: Path, module: ModuleType, data: "xarray.Dataset", settings: Any, progress: Progress
+) -> tuple[str, Exception | None]:
+    """Figures, animations and tables of `data` into `folder`; what is to be told, and what went wrong in making them."""
+    try:
+        summary = module.tell(data, settings).rstrip()
+        pictures, tables = drawn(module, data, settings), tabulated(module, data, settings)
+        with progress.task("writing", total=len(pictures) + len(tables)) as advance:
+            for stem, drawing in pictures.items():
+                save_picture(drawing, folder, stem)
+                advance()
+            for stem, columns in tables.items():
+                save_table(columns, folder / f"{stem}.csv")
+                advance()
+    except OSError:
+        raise
+    except Exception as error:
+        return "", error
+    return summary, None
+
+
+def wrote(out: str) -> None:
+    """Say which files are in `out` now."""
+    names = sorted(path.name for path in Path(out).expanduser().iterdir())
+    print(f"wrote {out} in {waited():.1f} s: {', '.join(names)}")
+
+
+@contextmanager
+def publishing(out: str) -> Iterator[tuple[Path, Progress]]:
+    """A folder to write a run into, which takes the place of `out` when the block ends well, and leaves no trace if not."""
     staging, progress = Staging(out), Progress()
 
     def what_remains() -> str:
@@ -39,33 +120,9 @@ def carry_out(out: str, fields: Mapping[str, Any], work: Callable[[Progress], An
     with Interruptible(abandon) as guard, plain_style():
         try:
             staging.prepare()
-            started = datetime.now(UTC) - timedelta(seconds=waited())
-            provenance = _provenance.collect()  # now: a checkout may change while the work goes on
-            result = work(progress)
-            if not isinstance(result, RunResult):
-                raise WorkError(f"the work must give back a RunResult, but gave {type(result).__name__}")
-            try:
-                save(result, staging.folder, progress)
-                write_manifest(
-                    staging.folder,
-                    {
-                        **fields,
-                        "datasets": [_provenance.describe_dataset(data) for data in result.datasets],
-                        "result_codes": dict(result.result_codes),
-                        "summary": result.summary,
-                        "started": started.isoformat(timespec="seconds"),
-                        "wall_seconds": round(waited(), 3),
-                        **provenance,
-                    },
-                )
-                names = sorted(path.name for path in staging.folder.iterdir())
-                with guard.shielded():
-                    staging.publish()
-            except OSError as error:
-                where = f" ({error.filename})" if error.filename else ""
-                advice = "; free some space there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-                reason = error.strerror or error
-                raise WorkError(f"the results cannot be written to {out}: {reason}{where}{advice}") from error
+            yield staging.folder, progress
+            with guard.shielded(), written(out):
+                staging.publish()
         except BaseException as error:
             guard.reacted()
             progress.close()
@@ -73,7 +130,15 @@ def carry_out(out: str, fields: Mapping[str, Any], work: Callable[[Progress], An
             if guard.interrupted or isinstance(error, KeyboardInterrupt):
                 raise WorkError(what_remains()) from None
             raise
-    print(result.summary.rstrip())
-    if set(result.result_codes) - {"successful"}:
-        print("solves: " + ", ".join(f"{count} {code}" for code, count in result.result_codes.items()))
-    print(f"wrote {out} in {waited():.1f} s: {', '.join(names)}")
+
+
+@contextmanager
+def written(out: str) -> Iterator[None]:
+    """Inside, a file that cannot be written is a one-line `WorkError` about the folder `out`."""
+    try:
+        yield
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        advice = "; free some space there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        reason = error.strerror or error
+        raise WorkError(f"the results cannot be written to {out}: {reason}{where}{advice}") from error

@@ -29,6 +29,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "list": Command("_list", "the scenarios, one line each"),
     "run": Command("_run", "run a scenario: homotopy run SCENARIO [--quick] [--out DIR] [--SETTING VALUE ...]"),
+    "draw": Command("_draw", "the figures of a run again, without computing: homotopy draw RUN [--out DIR]"),
     "search": Command(
         "_search", "the best ε(t) for your table: homotopy search --data FILE.csv --target COLUMN --delete ROW"
     ),

@@ -70,15 +70,17 @@ class LoadedRun(NamedTuple):
     data: Any  # xarray.Dataset, in memory
 
 
-def load_run(path: str | Path) -> LoadedRun:
+def load_run(path: str | Path, *, only: str | None = None) -> LoadedRun:
     """The manifest and data of a run folder.
 
-    `RequestError` if the folder is not a finished run, or if one of its files is missing or has changed
-    since (sha256 against the manifest).
+    `RequestError` if the folder is not a finished run, or if one of its files (or the one that is named) is missing or
+    has changed since (sha256 against the manifest).
     """
     folder = Path(path)
     manifest = read_manifest(folder)
     for name, expected in manifest["files"].items():
+        if only is not None and name != only:
+            continue
         file = folder / name
         if Path(name).name != name:
             raise RequestError(f"{folder / NAME} names a file outside its folder: {name}")
@@ -90,7 +92,6 @@ def load_run(path: str | Path) -> LoadedRun:
             raise RequestError(f"{file} has changed since the run (its sha256 differs); run the scenario again")
     if "data.nc" not in manifest["files"]:
         raise RequestError(f"{folder / NAME} lists no data.nc")
-    import xarray
+    from ._save import read_data  # here: the command line answers before NumPy is imported
 
-    with xarray.open_dataset(folder / "data.nc", engine="h5netcdf") as data:
-        return LoadedRun(manifest, data.load())
+    return LoadedRun(manifest, read_data(folder / "data.nc"))

@@ -22,12 +22,7 @@ def command(args: list[str], scenarios: str) -> int:
     if args[:1] in (["-h"], ["--help"]):
         print(USAGE, "\nscenarios: ", ", ".join(find_scenarios(scenarios)) or "none", sep="")
         return 0
-    if not args or args[0].startswith("-"):
-        raise RequestError("name the scenario first: `homotopy run SCENARIO ...`; `homotopy list` shows all")
-    scenario = find_scenario(args[0], scenarios)
-    enable_cache()
-    module = scenario.load()
-    options = _options(scenario, module, args[1:])
+    scenario, module, options = _request(args, scenarios)
     fields = {
         "scenario": scenario.name,
         "description": scenario.description,
@@ -36,15 +31,28 @@ def command(args: list[str], scenarios: str) -> int:
         "seed": getattr(options.settings, "seed", None),
         "settings": options.settings,
     }
-    carry_out(options.out, fields, lambda progress: module.run(options.settings, progress))
+    settings = options.settings
+    carry_out(options.out, fields, lambda progress: module.compute(settings, progress), module, settings)
     return 0
 
 
-def _options(scenario: Scenario, module: ModuleType, args: list[str]) -> Any:
+def parts(args: list[str], scenarios: str) -> tuple[ModuleType, Any]:
+    """The scenario's module and the settings that `args` ask for."""
+    _, module, options = _request(args, scenarios)
+    return module, options.settings
+
+
+def _request(args: list[str], scenarios: str) -> tuple[Scenario, ModuleType, Any]:
+    if not args or args[0].startswith("-"):
+        raise RequestError("name the scenario first: `homotopy run SCENARIO ...`; `homotopy list` shows all")
+    scenario = find_scenario(args[0], scenarios)
+    enable_cache()
+    module = scenario.load()
+
     def given(settings: Any) -> Any:
         return read(
             run_options(settings, out=f"runs/{scenario.name}"),
-            args,
+            args[1:],
             prog=f"homotopy run {scenario.name}",
             description=scenario.description,
         )
@@ -53,7 +61,7 @@ def _options(scenario: Scenario, module: ModuleType, args: list[str]) -> Any:
     if options.quick:  # the same words again, on top of the small settings
         options = given(module.QUICK)
     check(options)
-    return options
+    return scenario, module, options
 
 
 def _spelled(scenario: Scenario, module: ModuleType, options: Any) -> str:

@@ -10,42 +10,36 @@ from typing import Any
 import numpy as np
 
 from .._errors import WorkError
-from ._progress import Progress
-from ._result import RunResult
 
 DPI = 110  # a usual figure stays well under 300 kB
 _LARGE = 300_000  # bytes
 _WORTH_COMPRESSING = 4096  # bytes
+_STYLE = {
+    "axes.titlesize": 10.5, "axes.labelsize": 10.0, "xtick.labelsize": 9.0, "ytick.labelsize": 9.0, "legend.fontsize": 8.5,
+    "legend.title_fontsize": 8.5,
+}  # fmt: skip
 
 
 @contextmanager
 def plain_style() -> Iterator[None]:
-    """Matplotlib as it comes, whatever the user's matplotlibrc says: a run draws the same figures everywhere."""
+    """One style for every figure, whatever the user's matplotlibrc says: a run draws the same figures everywhere."""
     import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
         yield
 
 
-def save(result: RunResult, folder: Path, progress: Progress) -> None:
-    """Everything that `result` holds, as files of `folder`."""
-    total = len(result.figures) + len(result.animations) + len(result.tables) + 1
-    with progress.task("writing", total=total) as advance:
-        for stem, figure in result.figures.items():
-            save_figure(figure, folder, stem)
-            advance()
-        for stem, write in result.animations.items():
-            path = folder / f"{stem}.gif"
-            write(path)
-            if not path.is_file():
-                raise WorkError(f"the animation `{stem}` wrote no file")
-            advance()
-        for stem, columns in result.tables.items():
-            save_table(columns, folder / f"{stem}.csv")
-            advance()
-        save_data(result.data, folder / "data.nc")
-        advance()
+def save_picture(picture: Any, folder: Path, stem: str) -> None:
+    """A figure as `stem`.png and `stem`.svg, or an animation, which is a function that writes `stem`.gif."""
+    if not callable(picture):
+        save_figure(picture, folder, stem)
+        return
+    path = folder / f"{stem}.gif"
+    picture(path)
+    if not path.is_file():
+        raise WorkError(f"the animation `{stem}` wrote no file")
 
 
 def save_figure(figure: Any, folder: Path, stem: str) -> None:
@@ -79,8 +73,6 @@ def save_table(columns: Mapping[str, Any], path: Path) -> None:
 
 def save_data(data: Any, path: Path) -> None:
     """`data` as netCDF-4, read back and compared before it counts as written."""
-    import xarray
-
     data = data.as_numpy()
     packed = {
         str(name): {"zlib": True, "complevel": 4}
@@ -91,6 +83,13 @@ def save_data(data: Any, path: Path) -> None:
         data.to_netcdf(path, engine="h5netcdf", encoding=packed)
     except (TypeError, ValueError) as error:
         raise WorkError(f"the data do not fit into netCDF: {error}") from error
-    with xarray.open_dataset(path, engine="h5netcdf") as written:
-        if not written.equals(data):
-            raise WorkError("data.nc does not read back as it was written")
+    if not read_data(path).equals(data):
+        raise WorkError("data.nc does not read back as it was written")
+
+
+def read_data(path: Path) -> Any:
+    """The data set that `save_data` wrote, in memory."""
+    import xarray
+
+    with xarray.open_dataset(path, engine="h5netcdf") as data:
+        return data.load()

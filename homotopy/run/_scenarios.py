@@ -1,20 +1,22 @@
 """Which scenarios there are. Listing reads their first lines and imports nothing.
 
-A scenario is a module of the package `scenarios` with the names `Settings` (a frozen dataclass), `QUICK`
-(an instance of it) and `run(settings, progress)`. Names that begin with `_`, and sub-packages, are not scenarios.
+A scenario is a module of the package `homotopy.scenarios` with the names `Settings` (a frozen dataclass), `QUICK` (an
+instance of it), `compute(settings, progress)`, which gives back an xarray.Dataset, and `draw(data, settings)` and
+`tell(data, settings)`, which see nothing but what is saved of it. Names that begin with `_`, and sub-packages, are not
+scenarios.
 """
 
 import ast
 import difflib
 import importlib
-import importlib.util
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
 
 from .._errors import RequestError, WorkError
 
-PACKAGE = "scenarios"
+PACKAGE = "homotopy.scenarios"
+NAMES = ("Settings", "QUICK", "compute", "draw", "tell")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Scenario:
             module = importlib.import_module(self.module)
         except ModuleNotFoundError as error:
             raise WorkError(f"scenario `{self.name}` cannot be imported: {error}; install what it needs") from error
-        missing = [name for name in ("Settings", "QUICK", "run") if not hasattr(module, name)]
+        missing = [name for name in NAMES if not hasattr(module, name)]
         if missing:
             raise WorkError(f"scenario `{self.name}` is unfinished: it does not define {', '.join(missing)}")
         if not is_dataclass(module.QUICK) or type(module.QUICK) is not module.Settings:
@@ -51,15 +53,10 @@ class Scenario:
 
 def find_scenarios(package: str = PACKAGE) -> dict[str, Scenario]:
     """All scenarios of `package` by name, in alphabetical order."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.submodule_search_locations is None:
-        raise WorkError(f"the package `{package}` is not installed; reinstall homotopy")
-    paths = sorted(
-        path
-        for folder in spec.submodule_search_locations
-        for path in Path(folder).glob("*.py")
-        if not path.name.startswith("_")
-    )
+    folders = [Path(folder) for folder in importlib.import_module(package).__path__]
+    if not any(folder.is_dir() for folder in folders):
+        raise WorkError(f"the scenarios of `{package}` are not installed; reinstall homotopy")
+    paths = sorted(path for folder in folders for path in folder.glob("*.py") if not path.name.startswith("_"))
     return {path.stem: Scenario(path.stem, f"{package}.{path.stem}", path) for path in paths}
 
 

@@ -1,7 +1,9 @@
 """`homotopy search`: the best ε(t) for the user's own table, for one row, a group of rows, or every row in turn."""
 
+import importlib
 import shlex
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Annotated, Literal
 
 import tyro
@@ -61,18 +63,23 @@ class Options:
 
 
 def command(args: list[str], scenarios: str) -> int:
-    options = parse(Options, args, prog="homotopy search", description=Options.__doc__ or "")
-    _refuse_ignored(options, set(typed(args)))
+    module, options = parts(args, scenarios)
     enable_cache()
-    from ._search_job import Job
-
-    job = Job(options)
+    job = module.Job(options)
     # Where to is a matter of the machine.
     baseline = Options(TableOptions(data="", target=""), delete="", out=options.out)
     words = ["homotopy", "search", *spelled_out(options, baseline)]
     fields = {"search": options.family, "command": shlex.join(words), "seed": options.seed, "settings": options}
-    carry_out(options.out, fields, job.every_row if options.delete.strip() == "all" else job.one)
+    carry_out(options.out, fields, lambda progress: module.compute(job, progress), module, options)
     return 0
+
+
+def parts(args: list[str], scenarios: str) -> tuple[ModuleType, Options]:
+    """What searches, draws and tells, for one row or for every row in turn; and the options."""
+    options = parse(Options, args, prog="homotopy search", description=Options.__doc__ or "")
+    _refuse_ignored(options, set(typed(args)))
+    name = "_search_rows" if options.delete.strip() == "all" else "_search_job"
+    return importlib.import_module(f".{name}", __package__), options
 
 
 def _refuse_ignored(options: Options, given: set[str]) -> None:

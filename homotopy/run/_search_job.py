@@ -1,18 +1,23 @@
 """The work of `homotopy search`: the request, checked before anything starts, and the search for one row or group."""
 
+import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import costate, leave_one_out, optimum, path, pbrf, search
+from .. import SearchResult, costate, leave_one_out, optimum, path, pbrf, search
 from .._errors import RequestError, WorkError
 from ..problem import MLP, CrossEntropyLoss, LinearRegression, LogisticRegression, Problem
 from ..problem._dataset import LARGEST
-from ..scheduler._gain import spoken_gain
+from ..scheduler import spoken_gain
 from ._progress import Progress
-from ._result import RunResult
+from ._record import record
 from ._table import read, telling
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _TIME = re.compile(rf"\s*({_NUMBER})\s*(/\s*(?:lambda_min|λ_min))?\s*", re.ASCII)
@@ -103,52 +108,6 @@ class Job:
             raise RequestError("the Hessian is zero: every feature is; λ_min has no meaning")
         return float(values.min())
 
-    def one(self, progress: Progress) -> RunResult:
-        """The search for one row or group: the report, ε(t), σ(t) and θ(t)."""
-        import jax
-        import jax.numpy as jnp
-        import xarray as xr
-
-        from ..viz import plot_control
-
-        problem, s, t1 = self.problem, self.s, self.t1
-        with progress.task(f"searching {self.options.family}"), telling(self.told):
-            try:
-                target = self.target(problem)
-                result = self.search(problem, target)
-            except WorkError as error:
-                rows = "row" if len(problem.delete) == 1 else "rows"
-                raise WorkError(f"without {rows} {self.options.delete.strip()}: {error}") from error
-        ts = np.linspace(0.0, t1, 401)
-        _, thetas, costates = costate(problem, result.schedule, self.theta0, t1=t1, ts=ts, target=target)
-        sigma = -np.sum(np.asarray(costates) * np.asarray(jax.vmap(problem.deleted_gradient)(thetas)), axis=1)
-        end = np.asarray(leave_one_out(problem, theta0=self.theta0).theta if target is None else target)
-        names, thetas = problem.parameter_names, np.asarray(thetas)
-        axs = plot_control(result.schedule, ts, thetas, sigma, t1=t1, s=s, target=end, names=names)
-        axs[0].set_title(
-            f"row {self.options.delete}: gain E(1_[0,s])/E {spoken_gain(result.ratio)}, certificate {result.certificate.kind}",
-            fontsize=10.5,
-        )
-        data = xr.Dataset(
-            {
-                "epsilon": ("time", np.asarray(result.schedule(jnp.asarray(ts)))),
-                "sigma": ("time", sigma),
-                "theta": (("time", "parameter"), thetas),
-                "target": ("parameter", end),
-                "theta0": ("parameter", self.theta0),
-            },
-            coords={"time": ts, "parameter": list(names)},
-            attrs={"search_result": result.to_json(), "s": s, "t1": t1},
-        )
-        summary = f"{self.told}\ns = {s:.6g}, T = {t1:.6g}\n{result}\n{_parameters(names, thetas[-1], end)}"
-        return RunResult({"search": axs[0].figure}, data, summary, (problem.data,))
-
-    def every_row(self, progress: Progress) -> RunResult:
-        """Each row deleted alone."""
-        from ._search_rows import every_row
-
-        return every_row(self, progress)
-
     def search(self, problem: Problem, target: Any) -> Any:
         """The search that was asked for, of this problem's deleted rows."""
         options = self.options
@@ -180,6 +139,66 @@ def require_finite(energy: float, baseline: float) -> None:
             f"E = {energy:g} beside E(1_[0,s]) = {baseline:g} is no answer: θ*₋ is too far from θ₀; standardise the "
             "features and the target, or change their units"
         )
+
+
+def compute(job: Job, progress: Progress) -> "xr.Dataset":
+    """The search for one row or group: ε(t), σ(t) and θ(t)."""
+    import jax
+    import jax.numpy as jnp
+    import xarray as xr
+
+    problem, s, t1 = job.problem, job.s, job.t1
+    with progress.task(f"searching {job.options.family}"), telling(job.told):
+        try:
+            target = job.target(problem)
+            result = job.search(problem, target)
+        except WorkError as error:
+            rows = "row" if len(problem.delete) == 1 else "rows"
+            raise WorkError(f"without {rows} {job.options.delete.strip()}: {error}") from error
+    ts = np.linspace(0.0, t1, 401)
+    _, thetas, costates = costate(problem, result.schedule, job.theta0, t1=t1, ts=ts, target=target)
+    sigma = -np.sum(np.asarray(costates) * np.asarray(jax.vmap(problem.deleted_gradient)(thetas)), axis=1)
+    end = np.asarray(leave_one_out(problem, theta0=job.theta0).theta if target is None else target)
+    data = xr.Dataset(
+        {
+            "epsilon": ("time", np.asarray(result.schedule(jnp.asarray(ts)))),
+            "sigma": ("time", sigma),
+            "theta": (("time", "parameter"), np.asarray(thetas)),
+            "target": ("parameter", end),
+            "theta0": ("parameter", job.theta0),
+        },
+        coords={"time": ts, "parameter": list(problem.parameter_names)},
+        attrs={"search_result": result.to_json(), "s": s, "t1": t1, "told": job.told},
+    )
+    return record(data, problem.data)
+
+
+def draw(data: "xr.Dataset", options: Any) -> "dict[str, Figure]":
+    """ε(t), σ(t) and θ(t) under one axis of time."""
+    from ..viz import figure_of, plot_control
+
+    result = _result_of(data)
+    axs = plot_control(
+        result.schedule, data["time"].values, data["theta"].values, data["sigma"].values, t1=data.attrs["t1"],
+        s=data.attrs["s"], target=data["target"].values, names=[str(name) for name in data["parameter"].values],
+    )  # fmt: skip
+    axs[0].set_title(
+        f"row {options.delete}: gain E(1_[0,s])/E {spoken_gain(result.ratio)}, certificate {result.certificate.kind}",
+        fontsize=10.5,
+    )
+    return {"search": figure_of(axs[0])}
+
+
+def tell(data: "xr.Dataset", options: Any) -> str:
+    """The table, the times, the result, and θ(T) beside θ*₋."""
+    names = tuple(str(name) for name in data["parameter"].values)
+    named = _parameters(names, data["theta"].values[-1], data["target"].values)
+    told, s, t1 = (data.attrs[name] for name in ("told", "s", "t1"))
+    return f"{told}\ns = {s:.6g}, T = {t1:.6g}\n{_result_of(data)}\n{named}"
+
+
+def _result_of(data: "xr.Dataset") -> SearchResult:
+    return SearchResult.from_dict(json.loads(data.attrs["search_result"]))
 
 
 def _parameters(names: tuple[str, ...], reached: np.ndarray, target: np.ndarray) -> str:

@@ -1,17 +1,21 @@
 """`homotopy search --delete all`: each row deleted alone, in one table; a row without an answer costs only itself."""
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import search_all
 from .._errors import RequestError, WorkError
-from ..scheduler._gain import gains, spoken_gain
+from ..scheduler import gains, spoken_gain
 from ._progress import Progress
-from ._result import RunResult
-from ._search_job import require_finite
+from ._record import record
+from ._search_job import Job as Job, require_finite
 from ._table import telling
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
 
 _ROWS = 20  # that are printed; data.nc and search.csv have every one
 _PROVEN = ["dual", "reached", "value-function", "hjb"]
@@ -22,31 +26,52 @@ _NO_ANSWER = {
 }  # fmt: skip
 
 
-def every_row(job: Any, progress: Progress) -> RunResult:
+def compute(job: Job, progress: Progress) -> "xr.Dataset":
     """How much would the best schedule of each row gain?"""
     import xarray as xr
 
-    from ..viz import plot_gains
-
     with telling(job.told):
         columns = _columns(job, progress)
-    answered = columns["reason"] == ""
-    good = {name: column[answered] for name, column in columns.items()}
-    proven = np.isin(good["certificate"], _PROVEN)
     data = xr.Dataset(
         {name: ("row", column) for name, column in columns.items() if name != "row"},
         coords={"row": columns["row"]},
-        attrs={"s": job.s, "t1": job.t1, "family": job.options.family},
+        attrs={"s": job.s, "t1": job.t1, "family": str(job.options.family), "told": job.told},
     )
-    lacking = int(np.sum(~answered))
+    answered = int(np.sum(columns["reason"] == ""))
+    lacking = len(columns["row"]) - answered
+    return record(
+        data, job.problem.data, codes={"successful": answered, "without an answer": lacking} if lacking else {}
+    )
+
+
+def draw(data: "xr.Dataset", options: Any) -> "dict[str, Figure]":
+    """The sorted gains of the rows that have an answer."""
+    from ..viz import plot_gains
+
+    good = data.isel(row=data["reason"].values == "")
+    proven = np.isin(good["certificate"].values, _PROVEN)
+    lacking = data.sizes["row"] - good.sizes["row"]
     unit = f"row ({lacking} without an answer left out)" if lacking else "row"
-    figure = plot_gains(good["gain"], good["switches"], proven, unit=unit)
-    codes = {"successful": int(answered.sum()), "without an answer": lacking} if lacking else {}
-    summary = "\n".join([job.told, *_report(job, columns, answered)])
-    return RunResult({"search": figure}, data, summary, (job.problem.data,), codes, tables={"search": columns})
+    return {"search": plot_gains(good["gain"].values, good["switches"].values, proven, unit=unit)}
 
 
-def _columns(job: Any, progress: Progress) -> dict[str, np.ndarray]:
+def tell(data: "xr.Dataset", options: Any) -> str:
+    """The rows that gain most, the rows without an answer, and the whole in a line."""
+    columns = _columns_of(data)
+    report = _report(columns, columns["reason"] == "", data.attrs["s"], data.attrs["t1"])
+    return "\n".join([data.attrs["told"], *report])
+
+
+def tabulate(data: "xr.Dataset", options: Any) -> dict[str, dict[str, np.ndarray]]:
+    """Every row."""
+    return {"search": _columns_of(data)}
+
+
+def _columns_of(data: "xr.Dataset") -> dict[str, np.ndarray]:
+    return {"row": data["row"].values, **{str(name): data[name].values for name in data.data_vars}}
+
+
+def _columns(job: Job, progress: Progress) -> dict[str, np.ndarray]:
     rows: list[dict[str, Any]] = []
     errors: list[RequestError | WorkError] = []
     with progress.task(f"searching {job.options.family}", job.problem.n) as advance:
@@ -62,7 +87,7 @@ def _columns(job: Any, progress: Progress) -> dict[str, np.ndarray]:
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-def _row(job: Any, row: int) -> dict[str, Any]:
+def _row(job: Job, row: int) -> dict[str, Any]:
     options = job.options
     quick = (
         options.model == "linear" and options.family == "bang-bang" and options.goal == "parameters"
@@ -89,7 +114,7 @@ def _row(job: Any, row: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _report(job: Any, columns: dict[str, np.ndarray], answered: np.ndarray) -> list[str]:
+def _report(columns: dict[str, np.ndarray], answered: np.ndarray, s: float, t1: float) -> list[str]:
     order = [row for row in np.argsort(-columns["gain"], kind="stable") if answered[row]]
     lines = [f"{'row':>6} {'E':>11} {'E(1_[0,s])':>11} {'gain':>9} {'bound on E*':>12} {'switches':>8}  certificate"]
     for row in order[:_ROWS]:
@@ -108,7 +133,7 @@ def _report(job: Any, columns: dict[str, np.ndarray], answered: np.ndarray) -> l
     lines += _notes(columns["note"])
     gain, kinds = columns["gain"][answered], columns["certificate"][answered]
     lines.append(
-        f"s = {job.s:.6g}, T = {job.t1:.6g}: {int(np.sum(gain > 1.001))} of {len(gain)} rows gain more than 0.1 %, "
+        f"s = {s:.6g}, T = {t1:.6g}: {int(np.sum(gain > 1.001))} of {len(gain)} rows gain more than 0.1 %, "
         f"median gain {spoken_gain(float(np.median(gain)))}; θ*₋ is reached exactly for {int(np.sum(kinds == 'reached'))}; "
         f"{int(np.isin(kinds, _PROVEN).sum())} certified"
         + (f"; {len(failed)} without an answer" if len(failed) else "")

@@ -3,6 +3,7 @@
 from ._batch import BangBangFlow as BangBangFlow, SearchTable as SearchTable, search_all as search_all
 from ._certificate import Certificate as Certificate
 from ._energy import energy as energy
+from ._gain import gains as gains, spoken_gain as spoken_gain
 from ._pontryagin import (
     costate as costate,
     pontryagin_residual as pontryagin_residual,

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..scheduler._gain import spoken_gain
+from ..scheduler import spoken_gain
 from ._axes import FULL, MUTED, RETAINED
 
 _LARGEST = 1e6  # gains beyond this (θ*₋ reached exactly: ∞) are drawn here

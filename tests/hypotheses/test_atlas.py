@@ -5,7 +5,7 @@ import pytest
 
 from homotopy import Dataset, LinearRegression, Problem, RequestError, leave_one_out, leverage
 from homotopy.hypotheses._hypothesis import Silent
-from scenarios import atlas
+from homotopy.scenarios import atlas
 
 
 def test_a_cell_of_the_scalar_case():

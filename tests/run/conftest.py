@@ -29,13 +29,13 @@ import xarray
 from matplotlib.figure import Figure
 
 from homotopy import RequestError, WorkError
-from homotopy.run import RunResult
+from homotopy.run import record
 
 
 @dataclass(frozen=True)
 class Settings:
     mode: Literal[
-        "fine", "work", "request", "bug", "exit", "nothing", "interrupt", "swallow", "full", "slow", "stuck"
+        "fine", "work", "request", "bug", "exit", "nothing", "interrupt", "swallow", "full", "slow", "stuck", "blank", "bad name"
     ] = "fine"
     """how it ends"""
     seed: int = 0
@@ -55,7 +55,7 @@ class Settings:
 QUICK = Settings(sizes=(1,), scale=0.5)
 
 
-def run(settings, progress):
+def compute(settings, progress):
     print("ready", flush=True)
     if settings.mode == "work":
         raise WorkError("it diverged;\\n  shorten the steps")
@@ -84,8 +84,19 @@ def run(settings, progress):
         hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
     rng = np.random.default_rng(settings.seed)
     x, y = rng.normal(size=(4, 2)), rng.normal(size=4)
+    return record(
+        xarray.Dataset({"y": ("point", y)}),
+        SimpleNamespace(name="toy", x=x, y=y),
+        codes={"successful": 3, "max steps reached": 1},
+    )
+
+
+def draw(data, settings):
+    if settings.mode == "blank":
+        raise KeyError("no such curve")
     figure = Figure(figsize=(3, 2))
     axes = figure.add_subplot()
+    y = data["y"].values
     axes.plot(settings.scale * y, label=settings.label)
     axes.fill_between(range(4), y, hatch="//")  # hatches and clips carry identifiers in SVG
     axes.grid(settings.grid)
@@ -96,14 +107,11 @@ def run(settings, progress):
             raise OSError(28, "No space left on device")
         path.write_bytes(b"GIF89a")
 
-    return RunResult(
-        figures={"curve": figure},
-        data=xarray.Dataset({"y": ("point", y)}),
-        summary=f"the first value is {y[0]:.3f}",
-        datasets=(SimpleNamespace(name="toy", x=x, y=y),),
-        result_codes={"successful": 3, "max steps reached": 1},
-        animations={"moving": animation},
-    )
+    return {"../curve" if settings.mode == "bad name" else "curve": figure, "moving": animation}
+
+
+def tell(data, settings):
+    return f"the first value is {data['y'].values[0]:.3f}"
 '''
 
 FILES = {
@@ -114,7 +122,7 @@ FILES = {
     "unfinished.py": '"""Has no settings yet."""\n',
     "clash.py": '"""Has a setting that every run has."""\n'
     "from dataclasses import dataclass\n\n@dataclass(frozen=True)\nclass Settings:\n    out: int = 1\n\n"
-    "QUICK = Settings()\n\ndef run(settings, progress): ...\n",
+    "QUICK = Settings()\n\ncompute = draw = tell = print\n",
     "wordless.py": "x = 1\n",
     "wrong.py": "def (\n",
 }

@@ -22,7 +22,7 @@ def _one_line(err):
     ("args", "says"),
     [
         (["lst"], "did you mean `list`"),
-        (["--foo"], "unknown option `--foo`; there are list, run, search"),
+        (["--foo"], "unknown option `--foo`; there are list, run, draw, search"),
         (["list", "more"], "unexpected argument `more`"),
         (["doctor", "--deep"], "unknown setting `--deep`; there are none"),
         (["run"], "name the scenario first"),
@@ -58,10 +58,10 @@ def test_a_wrong_request_is_one_line_and_exit_2(homotopy, tmp_path, args, says):
         (["toy", "--mode", "bug"], "KeyError: 'a\\nbug long long"),
         (["toy", "--mode", "bug"], "… (HOMOTOPY_TRACEBACK=1 shows the traceback)\n"),
         (["toy", "--mode", "exit"], "leaving"),
-        (["toy", "--mode", "nothing"], "must give back a RunResult, but gave NoneType"),
+        (["toy", "--mode", "nothing"], "must give back an xarray.Dataset, but gave NoneType"),
         (["toy", "--mode", "full"], "cannot be written to runs/toy: No space left on device"),
         (["lacking"], "no_such_package_anywhere"),
-        (["unfinished"], "does not define Settings, QUICK, run"),
+        (["unfinished"], "does not define Settings, QUICK, compute, draw, tell"),
         (["clash"], "a setting cannot be called out"),
         (["wrong"], "SyntaxError"),
     ],
@@ -186,15 +186,12 @@ def test_the_command_in_the_manifest_does_it_again(homotopy, words):
     import shlex
 
     from homotopy.run import _run
-    from homotopy.run._scenarios import find_scenario
 
-    scenario = find_scenario("toy", "toy_scenarios")
-    module = scenario.load()
-    first = _run._options(scenario, module, words)
-    spelled = shlex.split(_run._spelled(scenario, module, first))
+    scenario, module, options = _run._request(["toy", *words], "toy_scenarios")
+    spelled = shlex.split(_run._spelled(scenario, module, options))
     assert spelled[:3] == ["homotopy", "run", "toy"]
     assert len(spelled) > 3
-    assert _run._options(scenario, module, spelled[3:]).settings == first.settings
+    assert _run.parts(spelled[2:], "toy_scenarios") == (module, options.settings)
 
 
 def test_light_commands_import_no_solver(launch):

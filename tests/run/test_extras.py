@@ -78,7 +78,7 @@ class _Watch:
 
 def _begins(name, settings):
     """None if the scenario comes to its work, else why it refuses."""
-    module = importlib.import_module(f"scenarios.{name}")
+    module = importlib.import_module(f"homotopy.scenarios.{name}")
     try:
         module.run(getattr(module, settings) if settings == "QUICK" else module.Settings(), _Watch())
     except _WorkBegan:
@@ -92,7 +92,7 @@ OPTIONAL = re.compile(r"datasets\.load\(|reduced\(|sklearn|statsmodels|clarabel|
 
 
 @pytest.mark.parametrize("settings", ["QUICK", "full"])
-@pytest.mark.parametrize("name", sorted(find_scenarios("scenarios")))
+@pytest.mark.parametrize("name", sorted(find_scenarios()))
 def test_every_scenario_runs_without_extras_or_says_which_before_it_starts(without, name, settings):
     without("data", "certify")
     refusal = _begins(name, settings)
@@ -106,7 +106,7 @@ def test_every_scenario_runs_without_extras_or_says_which_before_it_starts(witho
 def test_certificates_that_a_scenario_asks_for_are_refused_with_the_setting_that_does_without(without):
     without("certify")
     assert re.search(r"--programs \(0 leaves them out\): needs clarabel", _begins("optimal_structure", "QUICK"))
-    module = importlib.import_module("scenarios.optimal_structure")
+    module = importlib.import_module("homotopy.scenarios.optimal_structure")
     with pytest.raises(_WorkBegan):
         module.run(module.Settings(programs=0), _Watch())
 

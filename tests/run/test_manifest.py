@@ -6,13 +6,15 @@ import os
 import re
 import socket
 from datetime import datetime
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from homotopy import RequestError, __version__
-from homotopy.run import RunResult, load_run
+from homotopy import RequestError, WorkError, __version__
+from homotopy.run import load_run
 from homotopy.run._manifest import plain
+from homotopy.run._parts import drawn
 
 
 @pytest.fixture
@@ -125,5 +127,7 @@ def test_a_file_name_that_is_not_utf8_is_told_by_its_bytes():
 
 @pytest.mark.parametrize("stem", ["", "../up", "a/b", ".hidden", "with space"])
 def test_a_figure_needs_a_name_that_can_be_a_file(stem):
-    with pytest.raises(ValueError, match="cannot be one"):
-        RunResult(figures={stem: None}, data=None, summary="")
+    drawing = ModuleType("drawing")
+    drawing.draw = lambda data, settings: {stem: None}
+    with pytest.raises(WorkError, match="cannot be one"):
+        drawn(drawing, None, None)

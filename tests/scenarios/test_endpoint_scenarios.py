@@ -13,8 +13,8 @@ from scipy.stats import linregress, pearsonr, spearmanr
 from homotopy import Dataset, RequestError, datasets
 from homotopy.endpoints import ErrorDecomposition
 
-decomposition = importlib.import_module("scenarios.error_decomposition")
-against_truth = importlib.import_module("scenarios.influence_against_truth")
+decomposition = importlib.import_module("homotopy.scenarios.error_decomposition")
+against_truth = importlib.import_module("homotopy.scenarios.influence_against_truth")
 
 
 def test_the_gaps_of_linear_regression_are_those_of_the_closed_forms():

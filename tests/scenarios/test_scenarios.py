@@ -36,7 +36,7 @@ def test_the_surface_of_the_network_is_that_of_single_runs():
     assert result.result_codes == {"successful": 6}
     data = result.data
     row = data["theta_network"].values[1]
-    module = importlib.import_module("scenarios.homotopy_surface")
+    module = importlib.import_module("homotopy.scenarios.homotopy_surface")
     problem, theta0, _ = module._network(module.Settings(network_t1=20.0))
     alone = simulate(problem, Constant(0.5), theta0, t1=20.0, ts=data["time_network"].values, rtol=1e-9)
     np.testing.assert_allclose(row, alone.thetas, atol=1e-6)

@@ -65,7 +65,7 @@ def test_certified_unlearning_publishes_and_attacks():
 
 
 def test_mlp_unlearning_measures_everything_beside_retraining():
-    module = importlib.import_module("scenarios.mlp_unlearning")
+    module = importlib.import_module("homotopy.scenarios.mlp_unlearning")
     result = _run(
         "mlp_unlearning", points=100, test=40, width=2, forget=5, train_steps=12, batch_size=10, seeds=1, ascent_steps=2,
         algorithms=("R2D", "gradient difference"), kinds=("random",),
