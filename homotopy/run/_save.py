@@ -14,7 +14,7 @@ from .._errors import WorkError
 DPI = 110  # a usual figure stays well under 300 kB
 _LARGE = 300_000  # bytes
 _WORTH_COMPRESSING = 4096  # bytes
-_STYLE = {
+_STYLE: Any = {  # Matplotlib's own type is a `Literal` of every key there is
     "axes.titlesize": 10.5, "axes.labelsize": 10.0, "xtick.labelsize": 9.0, "ytick.labelsize": 9.0, "legend.fontsize": 8.5,
     "legend.title_fontsize": 8.5,
 }  # fmt: skip
