@@ -9,10 +9,11 @@ The public names, and JAX itself, are loaded on first use: the command line answ
 imported, can set their switches first, and listens to Ctrl-C before anything takes long.
 """
 
+import ast
 import importlib
 import os
+import pathlib
 import sys
-from typing import Any
 
 from ._errors import RequestError as RequestError, WorkError as WorkError
 
@@ -21,59 +22,19 @@ if "jax" in sys.modules:
 else:
     os.environ["JAX_ENABLE_X64"] = "true"  # JAX's own switch, which it reads when it is imported
 
+# `__init__.pyi` beside this file is the one list of the public names: type checkers read it, and so does this.
 _PUBLIC: dict[str, tuple[str, ...]] = {
-    "problem": (
-        "Dataset", "datasets", "Problem",
-        "AbstractModel", "LinearRegression", "LogisticRegression", "MLP",
-        "AbstractLoss", "SquaredLoss", "LogisticLoss", "CrossEntropyLoss",
-    ),
-    "flow": (
-        "AbstractSchedule", "Constant", "Step", "LinearDecay", "PolynomialDecay", "CosineDecay", "ExponentialDecay",
-        "PiecewiseConstant", "BangBang", "PiecewiseLinear", "NeuralSchedule", "Greedy", "parse", "describe",
-        "simulate", "surface", "sensitivity", "Trajectory", "Surface", "Sensitivity", "Rodas5P",
-    ),
-    "endpoints": (
-        "optimum", "leave_one_out", "leave_one_out_all", "leave_one_out_proof", "Endpoint", "NotStationaryWarning",
-        "influence", "Influence", "corrected_influence", "newton_estimate", "influence_matrix", "self_influence",
-        "SolverWarning", "weight_jacobian", "leverage", "cooks_distance", "diagnostics", "Diagnostics",
-        "FlaggedRowsWarning", "Outcome", "theta_ddot", "theta_dot_change", "ThetaDotChange",
-        "AbstractInverse", "Cholesky", "CG", "GMRES", "LiSSA", "Arnoldi", "EKFAC", "inverse_memory",
-        "bregman", "response", "pbrf", "pbrf_linearised", "path", "Path", "align",
-        "decompose_error", "decompose_errors", "ErrorDecomposition",
-    ),
-    "scheduler": (
-        "energy", "search", "search_all", "switching_function", "costate", "pontryagin_residual",
-        "SearchResult", "SearchTable", "Certificate", "Arc", "BangBangFlow", "PointSchedules",
-    ),
-    "unlearning": (
-        "descend_to_delete", "rewind_to_delete", "train", "Checkpoint", "optimal_schedule", "langevin", "certified_removal",
-        "delete_in_sequence", "rewind", "coupled_descent", "mini_batches", "Unlearned", "Deletions", "Rewound",
-        "CertifiedRemoval", "descent_to_delete_sigma", "rewind_to_delete_sensitivity", "coupled_sensitivity",
-        "gaussian_sigma", "gaussian_delta", "analytic_gaussian_sigma", "renyi_to_epsilon", "epsilon_to_renyi",
-        "langevin_renyi", "langevin_temperature", "Guarantee", "Constants", "estimate_constants", "solve_weighted",
-        "infinitesimal_jackknife", "newton_removal", "gradient_ascent", "gradient_difference", "fine_tune", "retrain",
-        "sisa", "SISA", "soft_weights", "hard_removal", "weight_influences", "smallest_weights", "SoftWeights",
-        "AbstractMetric", "Utility", "DemographicParity", "EqualOpportunity", "AdversarialLoss", "accuracy",
-        "base_rate", "measure", "Measures", "tug_of_war", "relearn_time", "membership_inference", "attack_features",
-        "MembershipInference",
-    ),
-    "hypotheses": ("Hypothesis", "Finding", "Rule", "Scale"),
-    "attribution": (
-        "exact_shapley", "leave_one_out_values", "truncated_monte_carlo_shapley", "gradient_shapley", "knn_shapley",
-        "ShapleyEstimate", "RefitUtility", "bayesian_influence", "gaussian_bayesian_influence", "BayesianInfluence",
-        "ChainsWarning", "split_rhat", "effective_sample_size", "flow_influence_kernel", "FlowKernel", "descend",
-        "DescentRun", "sgd_influence", "tracin", "grad_dot", "source_influence", "two_layer_time_scales", "TimeScales",
-        "theoretical_exponents", "linear_datamodelling_score", "datamodelling_subsets", "DatamodellingScore",
-        "removal_curve", "addition_curve", "mislabel_auc", "rank_agreement",
-    ),
-}  # fmt: skip
+    node.module: tuple(alias.name for alias in node.names)
+    for node in ast.parse(pathlib.Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")).body
+    if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("_")
+}
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __version__ = "0.1.0"
 __all__ = ["RequestError", "WorkError", *_HOME]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'homotopy' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"homotopy.{_HOME[name]}"), name)

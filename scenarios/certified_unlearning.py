@@ -168,7 +168,7 @@ def _utilities(settings: Settings, train: Dataset, test: Dataset, codes: dict[st
     group = rng.choice(train.n, settings.deleted, replace=False)
     problem = Problem(LogisticRegression(), train, delete=group, ridge=settings.ridge * train.n)
     known = estimate_constants(problem)
-    eta = 2.0 / (train.n * (known.smoothness + known.strong_convexity))
+    eta = 2.0 / (train.n * (known.smoothness + (known.strong_convexity or 0.0)))
     theta0, shape = np.zeros(problem.dim), (len(ALGORITHMS), len(settings.budgets), settings.draws)
     found = np.full(shape, np.nan)
     delta = settings.privacy_delta
@@ -178,17 +178,32 @@ def _utilities(settings: Settings, train: Dataset, test: Dataset, codes: dict[st
     probe = certified_removal(problem, group[None], perturbation=1.0, privacy_epsilon=1e6, privacy_delta=delta).used[-1]
     unproven: list[str] = []
     for column, budget in enumerate(settings.budgets):
-        shared = {"train_steps": settings.train_steps, "privacy_epsilon": budget, "privacy_delta": delta}
+        train_steps, spend = settings.train_steps, settings.unlearn_steps
         both = (
-            descend_to_delete(problem, theta0, unlearn_steps=settings.unlearn_steps, **shared),
-            rewind_to_delete(problem, theta0, rewind_steps=settings.unlearn_steps, **shared),
+            descend_to_delete(
+                problem,
+                theta0,
+                train_steps=train_steps,
+                unlearn_steps=spend,
+                privacy_epsilon=budget,
+                privacy_delta=delta,
+            ),
+            rewind_to_delete(
+                problem,
+                theta0,
+                train_steps=train_steps,
+                rewind_steps=spend,
+                privacy_epsilon=budget,
+                privacy_delta=delta,
+            ),
         )
         for row, answer in enumerate(both):
-            if not _holds(answer.guarantee, codes, notes):
+            guarantee = answer.guarantee
+            if guarantee is None or not _holds(guarantee, codes, notes):
                 continue
             # A study of what one publication may look like: nothing is given away, so nothing is counted.
             noise = jnp.stack([jax.random.normal(key, answer.theta.shape) for key in keys])
-            found[row, column] = score(answer.theta[None, :] + answer.guarantee.sigma * noise)
+            found[row, column] = score(answer.theta[None, :] + guarantee.sigma * noise)
         tau = langevin_temperature(
             problem, known, step=eta, train_steps=settings.train_steps, unlearn_steps=settings.unlearn_steps,
             privacy_epsilon=budget, privacy_delta=delta,
@@ -254,7 +269,7 @@ def _attacks(settings: Settings, whole: Dataset) -> dict[str, MembershipInferenc
         problem = Problem(LogisticRegression(), train, delete=gone, ridge=settings.attack_ridge * count)
         theta0 = np.zeros(problem.dim)
         known = estimate_constants(problem)
-        eta = 2.0 / (count * (known.smoothness + known.strong_convexity))
+        eta = 2.0 / (count * (known.smoothness + (known.strong_convexity or 0.0)))
         descended = descend_to_delete(problem, theta0, step=eta, train_steps=train_steps, unlearn_steps=spend)
         rewound = rewind_to_delete(problem, theta0, step=eta, train_steps=train_steps, rewind_steps=spend)
         models = {

@@ -254,7 +254,7 @@ def _optimal(settings, name, made, goal, steps, codes) -> dict[str, np.ndarray]:
                 options = {} if exact else {"pieces": 16, "starts": 2, "rtol": 1e-6, "atol": 1e-8}
                 try:
                     found = optimal_schedule(
-                        problem, theta0, step=step, train_steps=train, unlearn_steps=spend, start=start,
+                        problem, theta0, step=step, train_steps=train, unlearn_steps=spend, origin=start,
                         family="bang-bang" if exact else "piecewise-constant", target=goal[row], **options,
                     )  # fmt: skip
                 except WorkError as error:
@@ -263,7 +263,10 @@ def _optimal(settings, name, made, goal, steps, codes) -> dict[str, np.ndarray]:
                 codes["successful"] += 1
                 # The schedule is the flow's; it is judged as a descent, like everything else here.
                 total = train + spend if start == "trained" else train
-                levels = [_averages(found.schedule, step, total), _averages(None, step, total, found.unlearn_from)]
+                levels = [
+                    _averages(found.schedule, step, total),
+                    _averages(None, step, total, found.unlearn_from or 0.0),
+                ]
                 ends = coupled_descent(problem, theta0[None], np.array([[0]]), np.stack(levels), step=step)[0, 0]
                 best[row, column, side], plain[row, column, side] = np.linalg.norm(
                     np.asarray(ends) - goal[row], axis=-1

@@ -249,7 +249,7 @@ def start(problem: Problem, seed: int) -> jax.Array:
 
 def _decompose(problem: Problem, settings: Settings, advance: Callable[..., None]) -> ErrorDecomposition:
     """Every seed and deleted point, with leading axes (seeds, points)."""
-    solver = LiSSA(steps=settings.solver_steps, batch=settings.solver_batch or None)
+    solver = LiSSA(steps=settings.solver_steps, batch_size=settings.solver_batch or None)
     t1 = settings.training_time / problem.n  # sum convention
     retrain = settings.retrain_time / problem.n if np.isfinite(settings.retrain_time) else None
     rows = []
@@ -260,7 +260,7 @@ def _decompose(problem: Problem, settings: Settings, advance: Callable[..., None
             rows.append(
                 decompose_error(
                     problem.deleting(int(j)), theta0, theta_s=theta_s, damping=settings.damping,
-                    retrain_time=retrain, solver=solver,
+                    retrain_t1=retrain, solver=solver,
                 )
             )  # fmt: skip
             advance(1)

@@ -43,7 +43,7 @@ from homotopy import (
     tug_of_war,
 )
 from homotopy.run import Progress, Range, RunResult, Seed, check
-from homotopy.unlearning._metrics import score
+from homotopy.unlearning import score
 from homotopy.viz import FULL, INK, MUTED, RETAINED
 
 from ._instances import reason
@@ -211,7 +211,7 @@ def _forget(settings, whole, kind, seed, rows, used, codes) -> None:
     def record(name: str, theta, cost: float, seconds: float) -> None:
         beside = coupled if coupled is not None and name.endswith("SGD") else reference
         found = measure(problem, theta, beside, test)
-        relearn = relearn_time(problem, theta, step=eta, level=level, most=train_steps)
+        relearn = relearn_time(problem, theta, step=eta, level=level, max_steps=train_steps)
         numbers = [
             found.tug_of_war, found.distance, found.function_distance, float(relearn), cost, seconds, found.forget_accuracy,
             found.retain_accuracy, found.test_accuracy, found.forget_loss, found.retain_loss, found.test_loss,

@@ -29,7 +29,7 @@ from homotopy import (
     switching_function,
 )
 from homotopy.run import Progress, Range, RunResult, Seed, check, need
-from homotopy.scheduler._gain import gains, spoken_gain
+from homotopy.scheduler import gains, spoken_gain
 from homotopy.viz import FULL, INK, MUTED, RETAINED, SERIES, plot_schedule
 
 from ._instances import random_instance, reason

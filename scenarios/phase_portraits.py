@@ -123,7 +123,7 @@ def _instances(settings: Settings, seed: int, rng: np.random.Generator) -> list[
         theta0 = target + radius * np.linalg.norm(full - target) * np.array([np.cos(angle), np.sin(angle)])
         result = search(problem, theta0, t1=t1, family="step", target=target, certify="none")
         late = float(energy(problem, Step(settings.late * t1), theta0, t1=t1, target=target))
-        tau = float(result.schedule.switch)
+        tau = float(result.schedule.discontinuities()[0])
         found.append(Instance(problem, theta0, t1, result.baseline_energy, result.energy, tau, late))
     return found
 
@@ -201,7 +201,7 @@ def _draw(
     better = int(np.sum(ratios < 1))
     leave_out, step = Step(0.0), Step(chosen.tau)
     late = Step(settings.late * chosen.t1)
-    panels = {
+    panels: dict[str, tuple[Instance, list[tuple[AbstractSchedule, str, str]], str]] = {
         "a": (chosen, [(leave_out, "ε ≡ 0", RETAINED), (late, "late step", FULL)],
               f"(a) switching too late: E is ×{chosen.late / chosen.leave_out:.3g} that of ε ≡ 0"),
         "b": (chosen, [(leave_out, "ε ≡ 0", RETAINED), (step, "best step", SERIES[2])],

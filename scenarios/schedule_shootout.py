@@ -29,7 +29,7 @@ from homotopy import (
     simulate,
 )
 from homotopy.run import Progress, Range, RunResult, Seed, check, need
-from homotopy.scheduler._gain import gains, spoken_gain
+from homotopy.scheduler import gains, spoken_gain
 from homotopy.viz import INK, MUTED, RETAINED, SERIES, plot_gains, plot_schedule
 
 from ._instances import TRAINED, most_moving, random_instance
@@ -99,7 +99,7 @@ def run(settings: Settings, progress: Progress) -> RunResult:
     if settings.gains:
         diabetes = _diabetes(settings)
         rows = np.arange(min(settings.gains, diabetes.problem.n))
-        table = search_all(diabetes.problem, diabetes.theta0, s=diabetes.s, t1=diabetes.t1, deletes=rows)
+        table = search_all(diabetes.problem, diabetes.theta0, s=diabetes.s, t1=diabetes.t1, delete=rows)
         gained = gains(table.baseline_energies, table.energies)
         figures["diabetes_gains"] = plot_gains(gained, table.switches, table.certified, unit="row of diabetes")
         data = data.merge(

@@ -76,7 +76,7 @@ def run(settings: Settings, progress: Progress) -> RunResult:
     points = rng.permutation(data.n)[: settings.deletions]
     problem = Problem(LogisticRegression(), data, delete=points, ridge=settings.ridge * data.n)
     known = estimate_constants(problem)
-    step = 2.0 / (data.n * (known.smoothness + known.strong_convexity))
+    step = 2.0 / (data.n * (known.smoothness + (known.strong_convexity or 0.0)))
     reach = rewind_to_delete_sensitivity(
         data.n, settings.sensitivity, known.lipschitz, known.smoothness, data.n * step, settings.train_steps,
         settings.rewind_steps, known.strong_convexity,
@@ -84,12 +84,12 @@ def run(settings: Settings, progress: Progress) -> RunResult:
     theta0 = np.zeros(problem.dim)
     with progress.task("deletions", 4) as advance:
         descended = delete_in_sequence(
-            problem, theta0, points, step=step, train_steps=settings.train_steps, steps=settings.descend_steps
+            problem, theta0, points, step=step, train_steps=settings.train_steps, unlearn_steps=settings.descend_steps
         )
         advance(1)
         rewound = delete_in_sequence(
             problem, theta0, points, algorithm="rewind", step=step, train_steps=settings.train_steps,
-            steps=settings.rewind_steps, sensitivity=reach * (1 + 1e-12),
+            unlearn_steps=settings.rewind_steps, sensitivity=reach * (1 + 1e-12),
         )  # fmt: skip
         advance(1)
         certified = certified_removal(

@@ -170,11 +170,14 @@ def _score(problem: Problem, validation: Dataset, settings: Settings, seed: int)
     """The worth of every point by every method: + = the validation loss is lower with the point."""
     utility = RefitUtility(problem, validation)
     theta = optimum(problem).theta
-    batch = min(50, settings.permutations)
-    options = {"permutations": settings.permutations, "stop_change": None, "seed": seed, "batch": batch}
+    orders, batch = settings.permutations, min(50, settings.permutations)
     found = {
-        "TMC-Shapley": truncated_monte_carlo_shapley(utility, problem.n, **options).values,
-        "G-Shapley": gradient_shapley(problem, utility, step=0.1, **options).values,
+        "TMC-Shapley": truncated_monte_carlo_shapley(
+            utility, problem.n, permutations=orders, stop_change=None, seed=seed, batch_size=batch
+        ).values,
+        "G-Shapley": gradient_shapley(
+            problem, utility, step=0.1, permutations=orders, stop_change=None, seed=seed, batch_size=batch
+        ).values,
         "kNN-Shapley": knn_shapley(problem.data.x, problem.data.y, validation.x, validation.y, 5),
         "influence": np.asarray(influence_matrix(problem, validation, theta=theta)).mean(axis=0),
         "leave-one-out": leave_one_out_values(utility, problem.n),

@@ -129,7 +129,7 @@ def run(settings: Settings, progress: Progress) -> RunResult:
 
 def _change(problem: Problem, start, epsilons: int) -> tuple[float, float, float]:
     """‖θ̇(1) − θ̇(0)‖, max ‖θ̈‖ and the error of Simpson's ∫θ̈, all relative to ‖θ̇(1)‖ (the last to the first)."""
-    found = theta_dot_change(problem, start=start, points=epsilons)
+    found = theta_dot_change(problem, start=start, count=epsilons)
     size = float(np.linalg.norm(found.theta_dot_full))
     change = float(found.change)
     return change / size, float(found.bound) / size, float(found.integral) / change

@@ -106,7 +106,7 @@ CASES: dict[str, Case] = {
     "Problem.initial": Case(PROBLEM.initial, {"key": 0}),
     "Problem.check_theta": Case(PROBLEM.check_theta, {"theta": THETA}),
     "Trajectory.evaluate": Case(ho.simulate(PROBLEM, STEP, THETA, t1=1.0, dense=True).evaluate, {"t": 0.5}),
-    "SearchTable.schedule": Case(ho.search_all(PROBLEM, THETA, t1=1.0, deletes=[0, 1]).schedule, {"row": 0}),
+    "SearchTable.schedule": Case(ho.search_all(PROBLEM, THETA, t1=1.0, delete=[0, 1]).schedule, {"row": 0}),
     "Dataset": Case(ho.Dataset, {"x": X, "y": Y, "name": ""}, keep=("name",)),
     "Problem": Case(
         ho.Problem,
@@ -160,7 +160,7 @@ CASES: dict[str, Case] = {
     "cooks_distance": Case(ho.cooks_distance, LOO),
     "diagnostics": Case(ho.diagnostics, LOO, undefined=("data", "coefficients")),
     "theta_ddot": Case(ho.theta_ddot, {**LOO, "epsilon": 1.0}),
-    "theta_dot_change": Case(ho.theta_dot_change, {"problem": PROBLEM, "start": None, "points": 5}),
+    "theta_dot_change": Case(ho.theta_dot_change, {"problem": PROBLEM, "start": None, "count": 5}),
     "CG": Case(
         lambda problem, **options: ho.influence(problem, solver=ho.CG(**options)),
         {"problem": PROBLEM, "rtol": 1e-8, "max_steps": 10, "rank": 0, "seed": 0},
@@ -171,7 +171,7 @@ CASES: dict[str, Case] = {
     ),
     "LiSSA": Case(
         lambda problem, **options: ho.influence(problem, solver=ho.LiSSA(**options)),
-        {"problem": PROBLEM, "steps": 200, "batch": None, "scale": None, "seed": 0},
+        {"problem": PROBLEM, "steps": 200, "batch_size": None, "scale": None, "seed": 0},
     ),
     "Arnoldi": Case(
         lambda problem, **options: ho.influence(problem, solver=ho.Arnoldi(**options)),
@@ -202,12 +202,12 @@ CASES: dict[str, Case] = {
     "align": Case(ho.align, {"problem": PROBLEM, "theta": THETA, "reference": TARGET}),
     "decompose_error": Case(
         ho.decompose_error,
-        {"problem": PROBLEM, "theta0": THETA, "damping": 0.1, "training_time": 1.0, "theta_s": None,
-         "retrain_time": None, "solver": None},
+        {"problem": PROBLEM, "theta0": THETA, "damping": 0.1, "t1": 1.0, "theta_s": None,
+         "retrain_t1": None, "solver": None},
     ),
     "decompose_errors": Case(
         ho.decompose_errors,
-        {"problem": PROBLEM, "points": [0], "seeds": [0], "damping": 0.1, "training_time": 1.0, "retrain_time": None,
+        {"problem": PROBLEM, "delete": [0], "seeds": [0], "damping": 0.1, "t1": 1.0, "retrain_t1": None,
          "solver": None},
     ),
     "energy": Case(ho.energy, {**FLOW, "target": TARGET}),
@@ -223,7 +223,7 @@ CASES: dict[str, Case] = {
          "certify": "none"},
     ),
     "search_all": Case(
-        ho.search_all, {"problem": PROBLEM, "theta0": THETA, "s": 0.1, "t1": 1.0, "deletes": [0], "certify": False}
+        ho.search_all, {"problem": PROBLEM, "theta0": THETA, "s": 0.1, "t1": 1.0, "delete": [0], "certify": False}
     ),
     "switching_function": Case(ho.switching_function, {**FLOW, "target": TARGET}),
     "costate": Case(ho.costate, {**FLOW, "target": TARGET}),
@@ -240,12 +240,12 @@ CASES: dict[str, Case] = {
     "truncated_monte_carlo_shapley": Case(
         ho.truncated_monte_carlo_shapley,
         {"value": _value, "n": 3, "permutations": 20, "truncation": 0.01, "patience": 2, "stop_change": None,
-         "stop_width": None, "batch": 10, "seed": 0, "state": None, "vectorised": False},
+         "stop_width": None, "batch_size": 10, "seed": 0, "state": None, "vectorised": False},
     ),
     "gradient_shapley": Case(
         ho.gradient_shapley,
         {"problem": PROBLEM, "utility": ho.RefitUtility(PROBLEM, DATA), "step": 0.01, "theta0": THETA, "epochs": 1,
-         "permutations": 20, "stop_change": None, "stop_width": None, "batch": 10, "seed": 0, "state": None},
+         "permutations": 20, "stop_change": None, "stop_width": None, "batch_size": 10, "seed": 0, "state": None},
     ),
     "knn_shapley": Case(
         ho.knn_shapley, {"x": X, "y": CLASSES, "queries": X[:2], "targets": CLASSES[:2], "neighbours": 2}
@@ -283,13 +283,13 @@ CASES: dict[str, Case] = {
     "grad_dot": Case(ho.grad_dot, {"problem": PROBLEM, "theta": THETA, "queries": None, "scale": 1.0}),
     "source_influence": Case(
         ho.source_influence,
-        {"problem": PROBLEM, "thetas": [THETA, TARGET], "times": [0.0, 1.0], "queries": None, "segments": 1,
+        {"problem": PROBLEM, "thetas": [THETA, TARGET], "ts": [0.0, 1.0], "queries": None, "segments": 1,
          "hessian": "gauss-newton"},
     ),
     "two_layer_time_scales": Case(
         ho.two_layer_time_scales,
         {"epsilons": [0.5], "phi": (1.0, 1.0), "sigma": (1.0, 1.0), "initial": [0.5, 0.5], "directions": None,
-         "t1": 1.0, "times": 5, "rtol": 1e-6, "atol": 1e-8},
+         "t1": 1.0, "count": 5, "rtol": 1e-6, "atol": 1e-8},
         keep=("t1",),
     ),
     "theoretical_exponents": Case(ho.theoretical_exponents, {"degrees": 3}),

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 
 from .._checks import Number, Whole, choice, flag, number, whole
 from .._errors import RequestError, WorkError
-from ..endpoints._endpoint import require_dense
+from ..endpoints import require_dense
 from ..problem import Dataset, Problem, check_queries, on_problem
 from ._chains import effective_sample_size, split_rhat
 from ._gaussian import precision, temperatures

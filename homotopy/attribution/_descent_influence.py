@@ -24,9 +24,8 @@ from jaxtyping import Array, Float
 from .._arrays import as_floats
 from .._checks import Number, Whole, choice, instance, number, shown, whole
 from .._errors import RequestError, WorkError
-from ..endpoints._points import loss_gradients
+from ..endpoints import loss_gradients, query_gradients
 from ..problem import Dataset, Problem, check_queries, on_problem
-from ._queries import query_gradients
 
 
 class DescentRun(eqx.Module):
@@ -163,7 +162,7 @@ def grad_dot(
 def source_influence(
     problem: Problem,
     thetas: Any,
-    times: Any,
+    ts: Any,
     queries: Any = None,
     *,
     segments: Whole = 3,
@@ -171,8 +170,8 @@ def source_influence(
 ) -> Float[Array, "queries n"]:
     """SOURCE (Bae et al. 2024, arXiv 2405.12186): unrolling with the curvature standing still on each segment.
 
-    `thetas` (c, dim) are checkpoints at the `times` (c,) (t = kη), the last at the end of training; time is cut into
-    `segments` of equal length from times[0] on. On segment l of length τ_l the Hessian H̄_l and the gradients ḡ_lj are
+    `thetas` (c, dim) are checkpoints at the times `ts` (c,) (t = kη), the last at the end of training; time is cut into
+    `segments` of equal length from ts[0] on. On segment l of length τ_l the Hessian H̄_l and the gradients ḡ_lj are
     averages over its checkpoints (the trapezoidal rule), and
 
         influence_qj = Σ_l g_qᵀ (Π_{m>l} e^{−τ_m H̄_m}) H̄_l⁻¹(I − e^{−τ_l H̄_l}) ḡ_lj.
@@ -181,11 +180,9 @@ def source_influence(
     sensitivity (with hessian="exact"). `hessian`: "gauss-newton" (the paper's choice) or "exact".
     """
     checkpoints = _checkpoints(problem, thetas)
-    at = np.asarray(as_floats(times, "times"))
+    at = np.asarray(as_floats(ts, "ts"))
     if at.shape != (len(checkpoints),) or len(at) < 2 or (np.diff(at) <= 0).any():
-        raise RequestError(
-            f"times must increase and be one per checkpoint ({len(checkpoints)} ≥ 2), but are {shown(times)}"
-        )
+        raise RequestError(f"ts must increase and be one per checkpoint ({len(checkpoints)} ≥ 2), but are {shown(ts)}")
     choice(hessian, "hessian", ("exact", "gauss-newton"))
     segments = whole(segments, "segments", 1, len(at) - 1)
     edges = np.linspace(at[0], at[-1], int(segments) + 1)

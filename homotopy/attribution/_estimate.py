@@ -10,13 +10,14 @@ each holds at all permutation counts at once, hence at whichever one the run sto
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from .._checks import Number, instance, number, whole
 from .._errors import RequestError, WorkError
-from ..endpoints._progress import tracked
+from .._progress import as_progress
 
 WINDOW = 100  # permutations between the two estimates whose change is judged
 # Where the intervals are tightest: about the first count at which a run can stop. They depend on it weakly (at a tenth or
@@ -94,11 +95,11 @@ def half_width(errors: np.ndarray, count: int, level: float, together: int) -> n
 
 
 def check_sampling(
-    n: int, permutations: int, batch: int, tolerance: float | None, width: float | None, state: ShapleyEstimate | None,
+    n: int, permutations: int, batch_size: int, tolerance: float | None, width: float | None, state: ShapleyEstimate | None,
     method: str, seed: int,
 ) -> None:  # fmt: skip
     """`RequestError` for what could not be done or would be ignored."""
-    whole(permutations, "permutations", 1, 10**9), whole(batch, "batch", 1, 10**9), whole(seed, "seed", 0)
+    whole(permutations, "permutations", 1, 10**9), whole(batch_size, "batch_size", 1, 10**9), whole(seed, "seed", 0)
     for name, bound in (("stop_change", tolerance), ("stop_width", width)):
         if bound is not None:
             number(bound, f"{name} (None for no such criterion)", above=0.0)
@@ -116,16 +117,16 @@ def sample(
     n: int,
     *,
     permutations: int,
-    batch: int,
+    batch_size: int,
     stop_change: float | None,
     stop_width: float | None,
     seed: int,
     state: ShapleyEstimate | None,
     method: str,
-    progress: bool,
+    progress: Any,
 ) -> ShapleyEstimate:
     """Average `marginals` over permutations until a criterion is met or `permutations` in all were drawn."""
-    check_sampling(n, permutations, batch, stop_change, stop_width, state, method, seed)
+    check_sampling(n, permutations, batch_size, stop_change, stop_width, state, method, seed)
     done = 0 if state is None else state.permutations
     mean = np.zeros(n) if state is None else state.values.copy()
     squares = np.zeros(n) if state is None else state.squares.copy()  # Σ (contribution − mean)², Welford
@@ -133,10 +134,10 @@ def sample(
     evaluations = 0 if state is None else state.evaluations
     counts = [] if state is None else list(state.counts)
     running = [] if state is None else list(state.running)
-    edges = [*range(done, permutations, batch)]
+    edges = [*range(done, permutations, batch_size)]
     change = np.inf if state is None else state.change
-    for start in tracked(edges, progress, method):
-        stop = min(start + batch, permutations)
+    for start in as_progress(progress).track(edges, method):
+        stop = min(start + batch_size, permutations)
         orders = np.stack([np.random.default_rng([seed, k]).permutation(n) for k in range(start, stop)])
         found, used = marginals(orders)
         evaluations += used

@@ -19,11 +19,9 @@ from jaxtyping import Array, Float
 
 from .._checks import Number, as_time, as_times, as_tolerance
 from .._errors import WorkError
-from ..flow import AbstractSchedule, Constant, check, simulate
-from ..flow._diffrax import advice, choose_solver
+from ..endpoints import query_gradients
+from ..flow import AbstractSchedule, Constant, Reversed, advice, check, choose_solver, simulate
 from ..problem import Dataset, Problem, check_queries, on_problem
-from ..scheduler._pontryagin import _Reversed
-from ._queries import query_gradients
 
 _MAX_STEPS = 4096  # per arc of the adjoint solve: its steps are the panels of the time integral
 _NODES, _WEIGHTS = (jnp.asarray(values) for values in np.polynomial.legendre.leggauss(5))
@@ -89,7 +87,7 @@ def flow_influence_kernel(
     )
     asked = query_gradients(problem, forward.theta1, queries)
     _, chosen = choose_solver(problem, theta0, t1, solver)
-    mirrored = _Reversed(schedule, t1)
+    mirrored = Reversed(schedule, t1)
     dense = forward.dense
     kernels, removals, steps = [], [], []
     for gradient in asked:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from .._checks import Number, flag, number
 from .._errors import RequestError
-from ..endpoints._points import loss_gradients, point
+from ..endpoints import loss_gradients, point
 from ..problem import Dataset, Problem, check_queries, on_problem
 
 

@@ -25,15 +25,15 @@ def truncated_monte_carlo_shapley(
     patience: int = 5,
     stop_change: float | None = 0.05,
     stop_width: float | None = None,
-    batch: int = 50,
+    batch_size: int = 50,
     seed: int = 0,
     state: ShapleyEstimate | None = None,
     vectorised: bool = False,
-    progress: bool = False,
+    progress: Any = False,
 ) -> ShapleyEstimate:
     """Shapley values (n,) with intervals, from the marginal contributions along random permutations; + = raises v.
 
-    `value` as in `exact_shapley`, or a `RefitUtility`, whose `batch` permutations are trained together on the device. A
+    `value` as in `exact_shapley`, or a `RefitUtility`, whose `batch_size` permutations are trained together on the device. A
     permutation is cut once |v − v([n])| ≤ `truncation`·|v([n]) − v(∅)| for `patience` points in a row, and the rest of
     it contributes 0; with `truncation=0` the estimate is unbiased and sums to v([n]) − v(∅) to rounding, otherwise to
     within `truncation` of it. When not given it is 0.01, and 0 with `stop_width`, whose intervals do not see that bias.
@@ -50,7 +50,7 @@ def truncated_monte_carlo_shapley(
         truncation = 0.01 if stop_width is None else 0.0
     if not 0 <= number(truncation, "truncation") < 1:
         raise RequestError(f"truncation must lie in [0, 1), but is {truncation}")
-    patience, batch = whole(patience, "patience", 1), whole(batch, "batch", 1)
+    patience, batch_size = whole(patience, "patience", 1), whole(batch_size, "batch_size", 1)
     ends = evaluate(value, np.stack([np.zeros(n, bool), np.ones(n, bool)]), vectorised)
     full, margin = float(ends[1]), truncation * abs(float(ends[1] - ends[0]))
     # Without truncation nothing may be cut, even where v is constant.
@@ -59,7 +59,7 @@ def truncated_monte_carlo_shapley(
     def marginals(orders):
         if isinstance(value, RefitUtility):
             # Every batch has the same size, so that one program serves all.
-            filled = np.concatenate([orders, np.repeat(orders[-1:], batch - len(orders), axis=0)])
+            filled = np.concatenate([orders, np.repeat(orders[-1:], batch_size - len(orders), axis=0)])
             values, used = value.walk(filled, full, margin, rest)
             values, used = values[: len(orders)].copy(), used[: len(orders)]
             # v([n]) is one number: warm and cold starts must not differ in its last digits, or efficiency would.
@@ -73,7 +73,7 @@ def truncated_monte_carlo_shapley(
         return contributions, int(used.sum())
 
     found = sample(
-        marginals, n, permutations=permutations, batch=batch, stop_change=stop_change, stop_width=stop_width, seed=seed,
+        marginals, n, permutations=permutations, batch_size=batch_size, stop_change=stop_change, stop_width=stop_width, seed=seed,
         state=state, method="TMC-Shapley", progress=progress,
     )  # fmt: skip
     if truncation > 0 and stop_width is not None:
@@ -111,10 +111,10 @@ def gradient_shapley(
     permutations: int = 2000,
     stop_change: float | None = 0.05,
     stop_width: float | None = None,
-    batch: int = 50,
+    batch_size: int = 50,
     seed: int = 0,
     state: ShapleyEstimate | None = None,
-    progress: bool = False,
+    progress: Any = False,
 ) -> ShapleyEstimate:
     """G-Shapley (n,): what the utility gains by the gradient step θ ← θ − η∇ℓ_i(θ) on point i, averaged over random
     orders of one epoch of single-point descent from θ₀ (Ghorbani and Zou 2019, Algorithm 2); + = raises the utility.
@@ -129,17 +129,21 @@ def gradient_shapley(
     theta = utility.theta0 if theta0 is None else problem.check_theta(theta0)
     if theta0 is None and utility.method == "descent":
         theta = utility.theta0
-    step, epochs, batch = number(step, "step", above=0.0), whole(epochs, "epochs", 1), whole(batch, "batch", 1)
+    step, epochs, batch_size = (
+        number(step, "step", above=0.0),
+        whole(epochs, "epochs", 1),
+        whole(batch_size, "batch_size", 1),
+    )
 
     def marginals(orders):
-        filled = np.concatenate([orders, np.repeat(orders[-1:], batch - len(orders), axis=0)])
+        filled = np.concatenate([orders, np.repeat(orders[-1:], batch_size - len(orders), axis=0)])
         found = np.asarray(_gains(problem, utility, theta, jnp.asarray(float(step)), jnp.asarray(filled), int(epochs)))
         if not np.isfinite(found).all():
             raise WorkError(f"single-point descent diverged: step = {float(step):g} is too large")
         return found[: len(orders)], len(orders) * problem.n * int(epochs)
 
     return sample(
-        marginals, problem.n, permutations=permutations, batch=batch, stop_change=stop_change, stop_width=stop_width,
+        marginals, problem.n, permutations=permutations, batch_size=batch_size, stop_change=stop_change, stop_width=stop_width,
         seed=seed, state=state, method="G-Shapley", progress=progress,
     )  # fmt: skip
 

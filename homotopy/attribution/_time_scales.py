@@ -86,7 +86,7 @@ def two_layer_time_scales(
     initial: Any,
     directions: Any = None,
     t1: Number = 10.0,
-    times: Whole = 400,
+    count: Whole = 400,
     rtol: Number = 1e-8,
     atol: Number = 1e-10,
 ) -> TimeScales:
@@ -94,7 +94,7 @@ def two_layer_time_scales(
 
     `phi` and `sigma` (degrees,) are the Hermite coefficients φ_k of the target and σ_k of the activation; `initial` (m,)
     are the a_i(0); `directions` (m, d) the w_i(0), unit rows, u being the first axis (the network; None is the reduced
-    system, s_i(0) = 0). `times` saved times, geometric from 10⁻³ε̄ to `t1`. Raises `RequestError` for what does not fit,
+    system, s_i(0) = 0). `count` saved times, geometric from 10⁻³ε̄ to `t1`. Raises `RequestError` for what does not fit,
     `WorkError` if a solve fails.
     """
     epsilons, phi, sigma, initial = (
@@ -109,7 +109,7 @@ def two_layer_time_scales(
         )
     if epsilons.ndim != 1 or epsilons.size == 0 or float(epsilons.min()) <= 0:
         raise RequestError(f"epsilons must be a list of numbers > 0, but is {shown(np.asarray(epsilons))}")
-    t1, times = as_time(t1, finite="learning times are those of a finite run"), whole(times, "times", 2, 10**6)
+    t1, count = as_time(t1, finite="learning times are those of a finite run"), whole(count, "count", 2, 10**6)
     rtol, atol = as_tolerance(rtol, "rtol"), as_tolerance(atol, "atol")
     if not float(t1) > _FIRST * float(epsilons.max()):
         raise RequestError(f"t1 must be beyond the first time {_FIRST}·ε̄, but is {float(t1):g}")
@@ -125,7 +125,7 @@ def two_layer_time_scales(
         if not np.allclose(np.sum(np.asarray(first) ** 2, axis=1), 1.0, atol=1e-9):
             raise RequestError("directions must have rows of length 1")
     ts, a, w, risks, steps = _solve(
-        epsilons, phi, sigma, initial, first, directions is None, t1, times, rtol, atol,
+        epsilons, phi, sigma, initial, first, directions is None, t1, count, rtol, atol,
     )  # fmt: skip
     if not np.isfinite(np.asarray(a)).all():
         bad = np.flatnonzero(~np.isfinite(np.asarray(a)).all(axis=(1, 2)))
@@ -149,7 +149,7 @@ def _learnt(ts: np.ndarray, risks: np.ndarray) -> np.ndarray:
 
 
 @eqx.filter_jit
-def _solve(epsilons, phi, sigma, initial, first, reduced, t1, times, rtol, atol):
+def _solve(epsilons, phi, sigma, initial, first, reduced, t1, count, rtol, atol):
     m, d = first.shape
     degrees = phi.shape[0]
 
@@ -199,7 +199,7 @@ def _solve(epsilons, phi, sigma, initial, first, reduced, t1, times, rtol, atol)
 
     def one(epsilon):
         start, end = jnp.log(_FIRST * epsilon), jnp.log(t1)
-        grid = jnp.linspace(start, end, times)
+        grid = jnp.linspace(start, end, count)
 
         def field(x, y, _):
             t = jnp.exp(x)
@@ -213,7 +213,7 @@ def _solve(epsilons, phi, sigma, initial, first, reduced, t1, times, rtol, atol)
             stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol), max_steps=_MAX_STEPS[reduced], throw=False,
         )  # fmt: skip
         ys = solution.ys
-        w = ys[:, m:].reshape(times, m, d)
+        w = ys[:, m:].reshape(count, m, d)
         return jnp.exp(grid), ys[:, :m], w, jax.vmap(component_risks)(ys), solution.stats["num_steps"]
 
     ts, a, w, risks, steps = jax.lax.map(one, epsilons)

@@ -21,12 +21,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._checks import choice, instance, number, whole
 from .._errors import RequestError, WorkError
-from ..endpoints._optimum import is_convex
+from ..endpoints import least_norm_fits, weighted_minima
 from ..problem import CrossEntropyLoss, Dataset, LogisticLoss, Problem, check_queries
-from ._subset_fits import least_squares, newton, targets
 
 SCORES = ("loss", "accuracy")
 _ROWS = 256  # subsets fitted together: enough to fill the vector units, little enough for the cache
+_REACHED = 1e-6  # the relative ‖∇‖ at which a fit that has not converged still counts
 _RANK_ONE_RIDGE = 1e-6  # below this part of the mean eigenvalue, updates from I/ρ lose too many digits
 
 
@@ -67,11 +67,11 @@ class RefitUtility(eqx.Module):
         if score == "accuracy" and not isinstance(problem.loss, LogisticLoss | CrossEntropyLoss):
             raise RequestError("score='accuracy' needs class labels (LogisticLoss or CrossEntropyLoss); use 'loss'")
         self.problem, self.queries, self.score = problem, queries, score
-        if is_convex(problem):
+        if problem.convex:
             if step is not None or steps is not None or theta0 is not None:
                 raise RequestError("theta0, step and steps are for networks; a convex risk has one minimiser")
             if problem.least_squares:
-                mean = jnp.sum(problem.data.x**2) / problem.data.features
+                mean = jnp.sum(problem.design**2) / problem.design.shape[1]
                 self.method = "rank-one" if float(problem.ridge) > _RANK_ONE_RIDGE * float(mean) else "least-norm"
             else:
                 if float(problem.ridge) <= 0:
@@ -179,10 +179,16 @@ def _score(utility: RefitUtility, thetas: Array) -> Array:
 def _fit(utility: RefitUtility, masks: Array) -> Array:
     start = jnp.broadcast_to(utility.theta0[None, :], (masks.shape[0], utility.theta0.shape[0]))
     if utility.method == "newton":
-        return newton(utility.problem, masks.astype(float), start)
+        return _minima(utility, masks, start)
     if utility.method == "descent":
         return _descent(utility, masks)
-    return least_squares(utility.problem, masks)
+    return least_norm_fits(utility.problem, masks)
+
+
+def _minima(utility: RefitUtility, masks: Array, start: Array) -> Array:
+    """θ(S) by Newton's method; NaN where it was not reached."""
+    thetas, residual = weighted_minima(utility.problem, masks.astype(float), start)
+    return jnp.where((residual <= _REACHED)[:, None], thetas, jnp.nan)
 
 
 @eqx.filter_jit
@@ -210,14 +216,14 @@ def _descent(utility: RefitUtility, masks: Array) -> Array:
 
 def _grown(utility: RefitUtility, index: Array, masks: Array, state: Any) -> tuple[Array, Any]:
     """θ of every subset after its point `index` (p,) was added (it is in `masks` already), and the fit's new state."""
-    problem, x = utility.problem, utility.problem.data.x
+    problem, x = utility.problem, utility.problem.design
     if utility.method == "newton":
-        thetas = newton(problem, masks.astype(float), state)
+        thetas = _minima(utility, masks, state)
         return thetas, thetas
     if utility.method != "rank-one":
         return _fit(utility, masks), state
     inverse, right = state
-    row, target = x[index], targets(problem)[index]
+    row, target = x[index], _targets(problem)[index]
     pushed = jnp.einsum("pij,pj->pi", inverse, row)
     scale = 1.0 + jnp.sum(row * pushed, axis=1)
     inverse = inverse - pushed[:, :, None] * (pushed / scale[:, None])[:, None, :]
@@ -225,9 +231,14 @@ def _grown(utility: RefitUtility, index: Array, masks: Array, state: Any) -> tup
     return jnp.einsum("pij,pjc->pic", inverse, right).reshape(index.shape[0], -1), (inverse, right)
 
 
+def _targets(problem: Problem) -> Float[Array, "n outputs"]:
+    """y with an axis of outputs."""
+    return problem.data.y.reshape(problem.n, -1)
+
+
 def _start(utility: RefitUtility, p: int) -> Any:
     problem = utility.problem
-    d = problem.data.features
+    d = problem.design.shape[1]
     if utility.method == "rank-one":
         identity = jnp.broadcast_to(jnp.eye(d)[None, :, :], (p, d, d))
         return identity / problem.ridge, jnp.zeros((p, d, problem.dim // d))
@@ -267,7 +278,7 @@ def _walk(
 @eqx.filter_jit
 def _enumerate(utility: RefitUtility) -> Array:
     """All subsets by doubling: those with point k are those without it, each by one rank-one update."""
-    x, y = utility.problem.data.x, targets(utility.problem)
+    x, y = utility.problem.design, _targets(utility.problem)
     inverse, right = _start(utility, 1)
     for k in range(utility.n):
         pushed = inverse @ x[k]

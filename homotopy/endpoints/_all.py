@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from .._checks import choice, on_host
 from .._errors import RequestError, WorkError
+from .._progress import as_progress
 from ..problem import CrossEntropyLoss, Problem, on_problem
 from ._chord import chord_rows, newton_rows
 from ._curvature import Curvature, factor
@@ -25,9 +26,8 @@ from ._deletion import deletions
 from ._endpoint import STATIONARITY, Endpoint, FlaggedRowsWarning, Outcome, require_dense
 from ._frame import condition
 from ._newton import MAX_ITERATIONS
-from ._optimum import is_convex, leave_one_out, trained
+from ._optimum import leave_one_out, trained
 from ._path import path
-from ._progress import tracked
 from ._separation import SUSPICIOUS, doubtful, judged, may_lack_a_minimiser, refuse_separable
 
 # θ → ∞ there; every other outcome but CONVERGED leaves θ undefined.
@@ -44,7 +44,7 @@ def leave_one_out_all(
     theta: Any = None,
     start: str = "auto",
     theta0: Any = None,
-    progress: bool = False,
+    progress: Any = False,
 ) -> Float[Array, "n dim"]:
     """θ*₋ᵢ of every single point i (n, dim); the deleted set of `problem` plays no part.
 
@@ -86,7 +86,7 @@ def _cure(problem: Problem) -> str:
 
 @on_problem
 def leave_one_out_proof(
-    problem: Problem, *, theta: Any = None, start: str = "auto", theta0: Any = None, progress: bool = False
+    problem: Problem, *, theta: Any = None, start: str = "auto", theta0: Any = None, progress: Any = False
 ) -> Endpoint:
     """`leave_one_out_all` with its proof: one `Endpoint` with a leading axis n, whose `outcome` says what became of each.
 
@@ -97,7 +97,7 @@ def leave_one_out_proof(
     on_host((problem, theta, theta0), "leave_one_out_all")
     require_dense(problem, "leave_one_out_all")
     choice(start, "start", ("auto", "continued", "warm", "cold"))
-    if not is_convex(problem):
+    if not problem.convex:
         return _network(problem, theta, start, theta0, progress)
     if start != "auto" or theta0 is not None:
         raise RequestError("a convex risk has one minimum however it is reached: leave start= and theta0= out")
@@ -144,7 +144,7 @@ def _flagged(ends: Endpoint, outcomes: np.ndarray, thetas: np.ndarray) -> Endpoi
 def _shifts(problem: Problem) -> int:
     """How many directions of θ change no prediction by the loss's own nature: one shift of all classes per feature."""
     free = isinstance(problem.loss, CrossEntropyLoss) and float(problem.ridge) == 0
-    return problem.data.features if free else 0
+    return problem.design.shape[1] if free else 0
 
 
 def _lonely(problem: Problem) -> np.ndarray:
@@ -156,7 +156,7 @@ def _lonely(problem: Problem) -> np.ndarray:
     return counts[inverse] == 1
 
 
-def _network(problem: Problem, theta: Any, start: str, theta0: Any, progress: bool) -> Endpoint:
+def _network(problem: Problem, theta: Any, start: str, theta0: Any, progress: Any) -> Endpoint:
     if start == "cold":
         if theta0 is None or theta is not None:
             raise RequestError("start='cold' of a network takes theta0=, and no theta=")
@@ -166,7 +166,7 @@ def _network(problem: Problem, theta: Any, start: str, theta0: Any, progress: bo
             raise RequestError("theta0= is for start='cold'; the continued and warm endpoints start at theta=")
         begin = trained(problem, theta)
     rows = []
-    for index in tracked(range(problem.n), progress, "leave-one-out"):
+    for index in as_progress(progress).track(range(problem.n), "leave-one-out"):
         here = problem.deleting(index)
         if start == "cold":
             rows.append(leave_one_out(here, theta0=begin, throw=False))

@@ -169,7 +169,7 @@ _PER_OUTPUT = ("residual", "deleted_residual", "internally_studentised", "extern
 
 def _hat(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     """Q of the n rows, and D R⁻¹, whose rows are B^{−½} in the user's units (features, features)."""
-    x, ridge = np.asarray(problem.data.x), float(problem.ridge)
+    x, ridge = np.asarray(problem.design), float(problem.ridge)
     rows = np.concatenate([x, np.sqrt(ridge) * np.eye(x.shape[1])]) if ridge > 0 else x
     scales = column_scales(rows)
     q, triangle = np.linalg.qr(rows / scales)
@@ -214,5 +214,5 @@ def _residual(problem: Problem, theta: Array) -> Array:
 
 
 def _centred(roots: np.ndarray, problem: Problem) -> np.ndarray:
-    blocks = roots.reshape(problem.data.features, -1, roots.shape[1])
+    blocks = roots.reshape(problem.design.shape[1], -1, roots.shape[1])
     return (blocks - blocks.mean(axis=1, keepdims=True)).reshape(roots.shape)

@@ -19,7 +19,6 @@ from ..problem import CrossEntropyLoss, Problem
 from ._endpoint import as_damping, is_concrete
 from ._frame import frame, spectrum
 from ._objectives import WeightedRisk
-from ._progress import tick
 
 Kind = Literal["exact", "gauss-newton"]
 
@@ -32,7 +31,6 @@ class Curvature(eqx.Module):
     epsilon: Float[Array, "..."]
     damping: Float[Array, ""]
     kind: Kind = eqx.field(static=True)
-    progress: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -42,7 +40,6 @@ class Curvature(eqx.Module):
         *,
         hessian: str = "exact",
         damping: Any = 0.0,
-        progress: bool = False,
     ):
         choice(hessian, "hessian", ("exact", "gauss-newton"))
         self.problem = problem
@@ -50,7 +47,6 @@ class Curvature(eqx.Module):
         self.epsilon = jnp.asarray(epsilon, dtype=float)
         self.damping = as_damping(damping)
         self.kind = "exact" if hessian == "exact" else "gauss-newton"
-        self.progress = progress
 
     @property
     def shift(self) -> Float[Array, ""]:
@@ -59,15 +55,11 @@ class Curvature(eqx.Module):
 
     def product(self, v: Float[Array, " dim"]) -> Float[Array, " dim"]:
         """(B + nλI) v."""
-        if self.progress:
-            jax.debug.callback(tick)
         multiply = self.problem.hvp if self.kind == "exact" else self.problem.gauss_newton_vp
         return multiply(self.theta, v, self.epsilon) + self.shift * v
 
     def sampled_product(self, v: Float[Array, " dim"], rows: Int[Array, " batch"]) -> Float[Array, " dim"]:
         """(B + nλI) v with the sum over points estimated from the given rows; its cost is that of those rows."""
-        if self.progress:
-            jax.debug.callback(tick)
         problem = self.problem
         data, weights = (problem.data.x[rows], problem.data.y[rows]), problem.weights(self.epsilon)[rows]
         scale = problem.n / rows.shape[0]
@@ -91,7 +83,7 @@ class Curvature(eqx.Module):
         problem = self.problem
         if not problem.model.linear:
             return jnp.ones_like(self.theta)
-        rows = jnp.sqrt(problem.weights(self.epsilon))[:, None] * problem.data.x
+        rows = jnp.sqrt(problem.weights(self.epsilon))[:, None] * problem.design
         below = jnp.sqrt(problem.ridge + self.shift) * jnp.eye(rows.shape[1])
         scales = jnp.asarray(column_scales(jnp.concatenate([rows, below])))
         return jnp.repeat(1.0 / scales, self.theta.shape[0] // rows.shape[1])
@@ -171,7 +163,7 @@ def definite(curvature: Curvature, what: str = "influence", *, shifts: bool = Fa
 
 def _shifts(problem: Problem) -> int:
     """The number of directions of θ along which all logits of every point move alike (softmax of a linear model)."""
-    return problem.data.features if problem.model.linear and isinstance(problem.loss, CrossEntropyLoss) else 0
+    return problem.design.shape[1] if problem.model.linear and isinstance(problem.loss, CrossEntropyLoss) else 0
 
 
 def _advice(curvature: Curvature, found: Factor, what: str, cure: str) -> str:

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float
 
 from .._checks import choice, instance, number, whole
 from .._errors import RequestError
+from .._progress import as_progress
 from ..flow import Constant, simulate
 from ..problem import Problem, on_problem
 from ._endpoint import Endpoint
@@ -25,7 +26,6 @@ from ._inverse import AbstractInverse, LiSSA
 from ._newton import assess
 from ._objectives import WeightedRisk
 from ._optimum import leave_one_out
-from ._progress import tracked
 from ._response import pbrf, pbrf_linearised, response
 
 GAPS = ("warm-start", "proximity", "non-convergence", "linearisation", "solver")
@@ -95,27 +95,27 @@ def decompose_error(
     theta0: Any,
     *,
     damping: Any,
-    training_time: float | None = None,
+    t1: float | None = None,
     theta_s: Any = None,
-    retrain_time: float | None = None,
+    retrain_t1: float | None = None,
     solver: str | AbstractInverse | None = None,
 ) -> ErrorDecomposition:
     """The five gaps of removing J from a model θˢ that was trained from θ₀.
 
-    θˢ is `theta_s`, or θ(t) of the flow at t = `training_time`. The retrainings (cold from θ₀, warm from θˢ) run to the
-    limit of the flow, or for `retrain_time`. `damping` λ > 0 (mean convention). `solver` is the last link, LiSSA by
+    θˢ is `theta_s`, or θ(t) of the flow at t = `t1`. The retrainings (cold from θ₀, warm from θˢ) run to the
+    limit of the flow, or for `retrain_t1`. `damping` λ > 0 (mean convention). `solver` is the last link, LiSSA by
     default. An endpoint that did not converge is flagged, not raised: the distances stand, but say which it is.
     """
     theta0 = problem.check_theta(theta0)
-    if (training_time is None) == (theta_s is None):
-        raise RequestError("give either theta_s, the trained model, or training_time, how long to train it from theta0")
+    if (t1 is None) == (theta_s is None):
+        raise RequestError("give either theta_s, the trained model, or t1, how long to train it from theta0")
     if theta_s is None:
-        theta_s = simulate(problem, Constant(1.0), theta0, t1=training_time, ts=[training_time]).theta1
+        theta_s = simulate(problem, Constant(1.0), theta0, t1=t1, ts=[t1]).theta1
     theta_s = problem.check_theta(theta_s, "theta_s")
     chosen = LiSSA() if solver is None else solver
     chain = [
-        _retrained(problem, theta0, retrain_time, warm=False),
-        _retrained(problem, theta_s, retrain_time, warm=True),
+        _retrained(problem, theta0, retrain_t1, warm=False),
+        _retrained(problem, theta_s, retrain_t1, warm=True),
         response(problem, theta_s, damping=damping, throw=False),
         pbrf(problem, theta_s, damping=damping, throw=False),
         pbrf_linearised(problem, theta_s, damping=damping),
@@ -137,42 +137,42 @@ def decompose_error(
 def decompose_errors(
     problem: Problem,
     *,
-    points: Sequence[Any],
+    delete: Sequence[Any],
     seeds: Sequence[int],
     damping: Any,
-    training_time: float,
-    retrain_time: float | None = None,
+    t1: float,
+    retrain_t1: float | None = None,
     solver: str | AbstractInverse | None = None,
-    progress: bool = False,
+    progress: Any = False,
 ) -> ErrorDecomposition:
     """`decompose_error` for every seed (θ₀ = problem.initial(seed)) and deleted set, with leading axes (seeds, points).
 
-    `points` holds indices, or groups of one size. `interval` of the result gives means with confidence intervals.
+    `delete` holds indices, or groups of one size. `interval` of the result gives means with confidence intervals.
     """
-    for what, several in (("points", points), ("seeds", seeds)):
+    for what, several in (("delete", delete), ("seeds", seeds)):
         instance(several, what, (Sequence, np.ndarray), "a list, even of one")
     for seed in seeds:
         whole(seed, "seeds: each", 0)
-    runs = [(seed, j) for seed in seeds for j in points]
+    runs = [(seed, j) for seed in seeds for j in delete]
     if not runs:
-        raise RequestError("points and seeds must each name at least one")
+        raise RequestError("delete and seeds must each name at least one")
     trained = {}
     for seed in dict.fromkeys(seeds):
         start = problem.initial(seed)
-        trained[seed] = start, simulate(problem, Constant(1.0), start, t1=training_time, ts=[training_time]).theta1
+        trained[seed] = start, simulate(problem, Constant(1.0), start, t1=t1, ts=[t1]).theta1
     rows = [
         decompose_error(
             problem.deleting(j),
             trained[seed][0],
             theta_s=trained[seed][1],
             damping=damping,
-            retrain_time=retrain_time,
+            retrain_t1=retrain_t1,
             solver=solver,
         )
-        for seed, j in tracked(runs, progress, "error decomposition")
+        for seed, j in as_progress(progress).track(runs, "error decomposition")
     ]
     leaves = {
-        name: jnp.stack([getattr(row, name) for row in rows]).reshape(len(seeds), len(points), *value.shape)
+        name: jnp.stack([getattr(row, name) for row in rows]).reshape(len(seeds), len(delete), *value.shape)
         for name, value in vars(rows[0]).items()
     }
     return ErrorDecomposition(**leaves)

@@ -59,14 +59,14 @@ def theta_ddot(problem: Problem, *, epsilon: Any = 1.0, theta: Any = None) -> Fl
 
 
 @on_problem
-def theta_dot_change(problem: Problem, *, start: Any = None, points: Whole = 33) -> ThetaDotChange:
+def theta_dot_change(problem: Problem, *, start: Any = None, count: Whole = 33) -> ThetaDotChange:
     """‖θ̇(1) − θ̇(0)‖ ≤ max_ε ‖θ̈(ε)‖ along the continued path from θ* (notes, "How different really is θ̇(1) from θ̇(0)?").
 
-    `points` values of ε, odd, from 1 to 0; `start` as in `path`. Raises as `path` does.
+    `count` values of ε, odd, from 1 to 0; `start` as in `path`. Raises as `path` does.
     """
-    points = whole(points, "points", 3, 100_001)
-    points = points + 1 - points % 2
-    epsilons = jnp.linspace(1.0, 0.0, points)
+    count = whole(count, "count", 3, 100_001)
+    count = count + 1 - count % 2
+    epsilons = jnp.linspace(1.0, 0.0, count)
     thetas = path(problem, epsilons, start=start).thetas
     first, second = _along(problem, thetas, epsilons)
     if is_concrete(second) and not bool(jnp.isfinite(second).all()):
@@ -74,7 +74,7 @@ def theta_dot_change(problem: Problem, *, start: Any = None, points: Whole = 33)
             "∇²R_ε is singular somewhere on the path, and θ̇(ε) is not defined there; give the problem a ridge"
         )
     norms = jnp.linalg.norm(second, axis=1)
-    simpson = jnp.where(jnp.arange(points) % 2 == 1, 4.0, 2.0).at[jnp.array([0, -1])].set(1.0) / (3.0 * (points - 1))
+    simpson = jnp.where(jnp.arange(count) % 2 == 1, 4.0, 2.0).at[jnp.array([0, -1])].set(1.0) / (3.0 * (count - 1))
     change = first[0] - first[-1]
     return ThetaDotChange(
         first[0], first[-1], jnp.linalg.norm(change), jnp.max(norms), jnp.linalg.norm(change - simpson @ second),

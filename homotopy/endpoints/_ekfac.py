@@ -17,8 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._errors import RequestError
-from ..problem import MLP
-from ..problem._models import ACTIVATIONS
+from ..problem import ACTIVATIONS, MLP
 from ._curvature import Curvature
 from ._inverse import AbstractInverse
 from ._points import output_factor

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .._columns import column_scales
-from .._factorise import singular_values_of, spectral_norm, triangle_of
+from .._factorise import singular_rows, spectral_norm
 from ..problem import Problem
 from ._objectives import AbstractObjective
 from ._points import output_factor
@@ -94,17 +94,14 @@ def _from_rows(objective: AbstractObjective, here: Frame, theta: Array, targets:
     rows = jnp.einsum("nkc,nkd->ncd", roots[:, None, None] * factors, jacobian_rows(problem))
     table = _stacked(rows, shift) * here.scale[None]
     dim = table.shape[1]
+    sides = jnp.zeros((table.shape[0], 0))
     if targets:
-        below = jnp.zeros(dim)
-        wanted = jnp.concatenate([(roots[:, None] * problem.data.y.reshape(problem.n, -1)).reshape(-1), below])
-        table = jnp.concatenate([table, wanted[:, None]], axis=1)
-    table = jnp.where(jnp.all(jnp.isfinite(table)), table, 0.0)
-    triangle = triangle_of(table)
-    left, sizes, right = singular_values_of(triangle[:dim, :dim])
-    flat = sizes <= max(table.shape) * jnp.finfo(float).eps * sizes[0]
-    half = left.T @ triangle[:dim, dim] if targets else jnp.zeros(dim)
-    rates = jnp.where(flat, 0.0, sizes**2)
-    return Spectrum(rates[::-1], right[::-1].T, flat[::-1], half[::-1])
+        wanted = (roots[:, None] * problem.data.y.reshape(problem.n, -1)).reshape(-1)
+        sides = jnp.concatenate([wanted, jnp.zeros(dim)])[:, None]
+    found = singular_rows(table, sides)
+    half = found.sides[:, 0] if targets else jnp.zeros(dim)
+    rates = jnp.where(found.flat, 0.0, found.sizes**2)
+    return Spectrum(rates[::-1], found.vectors[:, ::-1], found.flat[::-1], half[::-1])
 
 
 def _stacked(rows: Float[Array, "n outputs dim"], shift: Array) -> Float[Array, "m dim"]:

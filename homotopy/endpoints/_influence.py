@@ -27,7 +27,7 @@ from ._frame import frame, jacobian_rows
 from ._inverse import AbstractInverse
 from ._newton import assess
 from ._objectives import WeightedRisk
-from ._optimum import is_convex, trained
+from ._optimum import trained
 from ._points import outputs_per_point, point
 from ._solvers import solve_rows
 
@@ -75,7 +75,7 @@ def influence(
     hessian: str = "exact",
     damping: Any = 0.0,
     solver: str | AbstractInverse = "cholesky",
-    progress: bool = False,
+    progress: Any = False,
 ) -> Influence:
     """θ̇(1) ("full": needs only the trained model θ*) or θ̇(0) ("deleted", at θ*₋: the notes' I(j), Definition 5).
 
@@ -90,12 +90,12 @@ def influence(
     choice(at, "at", ("full", "deleted"))
     epsilon = 1.0 if at == "full" else 0.0
     theta = trained(problem, theta, epsilon)
-    curvature = Curvature(problem, theta, epsilon, hessian=hessian, damping=damping, progress=progress)
+    curvature = Curvature(problem, theta, epsilon, hessian=hessian, damping=damping)
     here = slopes(problem, theta)
     gradient_norm = here.full_norm if at == "full" else here.deleted_norm
     warn_unless_stationary(curvature, gradient_norm, here.slope_norm)
     slope = here.slope
-    solution = solve_rows(curvature, slope[None], solver)
+    solution = solve_rows(curvature, slope[None], solver, progress=progress)
     theta_dot = -solution.x[0]
     estimate = theta - theta_dot if at == "full" else theta + theta_dot
     return Influence(
@@ -217,7 +217,7 @@ def warn_unless_stationary(
         return
     norm, slope = float(gradient_norm), float(slope_norm)
     if norm > _STATIONARY_ENOUGH * slope + 1e-9:
-        convex = is_convex(curvature.problem)
+        convex = curvature.problem.convex
         train = "use optimum()" if convex else "train on, or use hessian='gauss-newton' with damping"
         warnings.warn(
             f"theta is not stationary: ‖∇R‖ = {norm:.2e} beside {what} = {slope:.2e}, so this is not the derivative of "

@@ -127,17 +127,17 @@ class LiSSA(AbstractInverse):
     eigenvector of a negative eigenvalue it grows without bound and has the wrong sign, so an indefinite matrix and a
     scale below λ_max/2 are refused, and a diverged answer too.
 
-    `batch` points are drawn anew for every step (all of them when None) and the answer is the mean of the last half of
+    `batch_size` points are drawn anew for every step (all of them when None) and the answer is the mean of the last half of
     the iterates; `scale` is σ, from a power iteration when None.
     """
 
     steps: Whole = eqx.field(static=True, default=1000)
-    batch: Whole | None = eqx.field(static=True, default=None)
+    batch_size: Whole | None = eqx.field(static=True, default=None)
     scale: Number | None = None
     seed: Whole = eqx.field(static=True, default=0)
 
     def __check_init__(self):
-        _wholes(self, steps=1, batch=1, seed=0)
+        _wholes(self, steps=1, batch_size=1, seed=0)
         if self.scale is not None:
             as_tolerance(self.scale, "scale")
 
@@ -164,7 +164,7 @@ class LiSSA(AbstractInverse):
 
     def diverged(self, residual: float) -> bool:
         """Whether the answer is worse than 0. The noise of batches is bounded, divergence is exponential."""
-        return not residual <= (1.0 + 1e-9 if self.batch is None else 10.0)
+        return not residual <= (1.0 + 1e-9 if self.batch_size is None else 10.0)
 
     def prepare(self, curvature):
         if self.scale is not None:
@@ -173,13 +173,13 @@ class LiSSA(AbstractInverse):
 
     def solve(self, prepared, curvature, vector):
         sigma, n = prepared, curvature.problem.n
-        if self.batch is None:
+        if self.batch_size is None:
 
             def step(_, x):
                 return x + (vector - curvature.product(x)) / sigma
 
             return jax.lax.fori_loop(0, self.steps, step, vector / sigma), jnp.asarray(self.steps)
-        batch, key = min(self.batch, n), jax.random.key(self.seed)
+        batch, key = min(self.batch_size, n), jax.random.key(self.seed)
         # A batch's estimate of B has a larger λ_max than B: by a factor up to n/batch, in practice by about its root.
         sigma = sigma * (1.0 + n / batch) ** 0.5
         tail = self.steps - self.steps // 2

@@ -161,7 +161,7 @@ def freedom_left(problem: Problem, p: float) -> float:
 
 def rounding_of(problem: Problem, theta: Array) -> float:
     """What rounding alone makes of ‖residuals‖ of a linear regression: a part of ‖y‖ + ‖ |X||θ| ‖."""
-    spread = np.abs(np.asarray(problem.data.x)) @ np.abs(np.asarray(theta)).reshape(problem.data.features, -1)
+    spread = np.abs(np.asarray(problem.design)) @ np.abs(np.asarray(theta)).reshape(problem.design.shape[1], -1)
     return max(ROUNDING, 4 * problem.dim * np.finfo(float).eps) * (length(problem.data.y) + length(spread))
 
 

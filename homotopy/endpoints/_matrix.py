@@ -41,7 +41,7 @@ def influence_matrix(
     hessian: str = "exact",
     damping: Any = 0.0,
     solver: str | AbstractInverse = "cholesky",
-    progress: bool = False,
+    progress: Any = False,
 ) -> Float[Array, "queries n"]:
     """g_qᵀ H⁻¹ g_i: influence of every point i on every query q (mathematics §2; Koh and Liang 2017).
 
@@ -51,13 +51,11 @@ def influence_matrix(
     The deleted set of `problem` plays no part. One factorisation and min(queries, n) solves. Warns (`SolverWarning`)
     where a solver that should reach the answer (cg, gmres, lissa) stopped with a relative residual above 1e-3.
     """
-    theta = trained(problem, theta)
-    curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping, progress=progress)
-    gradients = _checked_gradients(curvature)
-    asked = gradients if queries is None else _query_gradients(problem, theta, queries)
+    curvature, gradients = _checked_gradients(problem, theta, hessian, damping)
+    asked = gradients if queries is None else query_gradients(problem, curvature.theta, queries)
     if asked.shape[0] <= gradients.shape[0]:
-        return _solved(curvature, asked, solver) @ gradients.T
-    return asked @ _solved(curvature, gradients, solver).T
+        return _solved(curvature, asked, solver, progress) @ gradients.T
+    return asked @ _solved(curvature, gradients, solver, progress).T
 
 
 @on_problem
@@ -68,14 +66,12 @@ def self_influence(
     hessian: str = "exact",
     damping: Any = 0.0,
     solver: str | AbstractInverse = "cholesky",
-    progress: bool = False,
+    progress: Any = False,
 ) -> Float[Array, " n"]:
     """Q_i = g_iᵀ H⁻¹ g_i ≥ 0: how much removing a point increases its own loss, to first order (notes, Q(z); for least
     squares leverage times squared residual). The diagonal of `influence_matrix`."""
-    theta = trained(problem, theta)
-    curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping, progress=progress)
-    gradients = _checked_gradients(curvature)
-    return jnp.sum(gradients * _solved(curvature, gradients, solver), axis=1)
+    curvature, gradients = _checked_gradients(problem, theta, hessian, damping)
+    return jnp.sum(gradients * _solved(curvature, gradients, solver, progress), axis=1)
 
 
 @on_problem
@@ -92,16 +88,14 @@ def weight_jacobian(
 
     Because Σ∇ℓ_i = −ρθ* at the optimum, the columns sum to ρH⁻¹θ*: to 0 without a ridge.
     """
-    theta = trained(problem, theta)
-    curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping)
-    gradients = _checked_gradients(curvature)
+    curvature, gradients = _checked_gradients(problem, theta, hessian, damping)
     return -_solved(curvature, gradients, solver).T
 
 
-def _solved(curvature: Curvature, vectors: Array, solver: str | AbstractInverse) -> Array:
+def _solved(curvature: Curvature, vectors: Array, solver: str | AbstractInverse, progress: Any = False) -> Array:
     """The rows' answers; their residuals are not returned, so a bad one is said."""
     chosen = as_solver(solver)
-    solution = solve_rows(curvature, vectors, chosen)
+    solution = solve_rows(curvature, vectors, chosen, progress=progress)
     if isinstance(chosen, CG | GMRES | LiSSA) and is_concrete(solution.residual):
         worst, bad = float(jnp.max(solution.residual)), int(jnp.sum(solution.residual > _SOLVED))
         if bad:
@@ -125,14 +119,14 @@ def _gradients(problem: Problem, theta: Array) -> tuple[Array, Array, Array]:
     return gradients, norm / unit, jnp.median(jnp.linalg.norm(here.scale[None] * gradients, axis=1)) / unit
 
 
-def _query_gradients(problem: Problem, theta: Array, queries: Any) -> Array:
+def query_gradients(problem: Problem, theta: Float[Array, " dim"], queries: Any) -> Float[Array, "queries dim"]:
+    """Rows ∇φ_q(θ). `queries`: None for θ itself, a `Dataset`, a function θ ↦ (queries,), or the gradients."""
+    if queries is None:
+        return jnp.eye(problem.dim)
     if isinstance(queries, Dataset):
         check_queries(problem, queries, "queries")
         return eqx.filter_jit(loss_gradients)(problem, theta, queries.x, queries.y)
-    if callable(queries):
-        gradients = jax.jacrev(lambda theta: jnp.atleast_1d(queries(theta)))(theta)
-    else:
-        gradients = as_floats(queries, "queries")
+    gradients = _jacobian(queries, theta) if callable(queries) else as_floats(queries, "queries")
     if gradients.ndim != 2 or gradients.shape[1] != problem.dim:
         raise RequestError(
             "queries must be a Dataset, a function of theta with values (queries,), or gradients (queries, "
@@ -141,8 +135,14 @@ def _query_gradients(problem: Problem, theta: Array, queries: Any) -> Array:
     return gradients
 
 
-def _checked_gradients(curvature: Curvature) -> Array:
-    """∇ℓ_i, with the stationarity warning of `influence`, here beside the median ‖∇ℓ_i‖."""
-    gradients, norm, typical = _gradients(curvature.problem, curvature.theta)
+@eqx.filter_jit
+def _jacobian(queries: Callable[[Array], Array], theta: Array) -> Array:
+    return jax.jacrev(lambda theta: jnp.atleast_1d(queries(theta)))(theta)
+
+
+def _checked_gradients(problem: Problem, theta: Any, hessian: str, damping: Any) -> tuple[Curvature, Array]:
+    """The curvature at θ*, and ∇ℓ_i with the stationarity warning of `influence`, here beside the median ‖∇ℓ_i‖."""
+    curvature = Curvature(problem, trained(problem, theta), 1.0, hessian=hessian, damping=damping)
+    gradients, norm, typical = _gradients(problem, curvature.theta)
     warn_unless_stationary(curvature, norm, typical, what="median ‖∇ℓ_i‖", stacklevel=5)
-    return gradients
+    return curvature, gradients

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from .._checks import choice, flag
 from .._errors import RequestError
-from .._factorise import pseudo_inverse
+from .._factorise import null_part
 from ..problem import Problem, on_problem
 from . import _separation
 from ._endpoint import Endpoint, Outcome, as_epsilon, checked, is_concrete, require_dense
@@ -46,7 +46,7 @@ def optimum(
         _separation.require_all_classes(problem, epsilon)
     choice(method, "method", ("auto", *_JOBS))
     if method == "auto":
-        method = "closed-form" if problem.least_squares else "newton" if is_convex(problem) else "flow"
+        method = "closed-form" if problem.least_squares else "newton" if problem.convex else "flow"
     if method == "closed-form" and not problem.least_squares:
         raise RequestError("method='closed-form' is for linear regression with squared loss; use 'newton' or 'flow'")
     endpoint = _JOBS[method](problem, epsilon, theta0)
@@ -88,16 +88,11 @@ def leave_one_out(
     return dataclasses.replace(endpoint, kind=f"{start} leave-one-out ({endpoint.kind})")
 
 
-def is_convex(problem: Problem) -> bool:
-    """Whether R_ε is convex for every ε ≥ 0: a prediction linear in θ."""
-    return problem.model.linear
-
-
 def trained(problem: Problem, theta: Any, epsilon: Any = 1.0) -> Float[Array, " dim"]:
     """`theta` as given, or the optimum at ε where it needs no start (linear and logistic regression)."""
     if theta is not None:
         return problem.check_theta(theta, "theta")
-    if not is_convex(problem):
+    if not problem.convex:
         raise RequestError(
             "theta must be given for a network: train it first, for example optimum(problem, start=theta0).theta"
         )
@@ -110,7 +105,7 @@ _ADVICE = "try a ridge, another θ₀, a smooth start nearer to the minimum, or 
 def _start(problem: Problem, start: Any) -> Float[Array, " dim"]:
     if start is not None:
         return problem.check_theta(start, "start")
-    if is_convex(problem):
+    if problem.convex:
         return jnp.zeros(problem.dim)
     raise RequestError(
         "a network has many minima, so its endpoint needs a start: pass theta0 (or start=), say problem.initial(0)"
@@ -127,10 +122,7 @@ def closed_form(problem: Problem, epsilon: Array, theta0: Array) -> Endpoint:
     here = frame(objective, problem.dim)
     found = spectrum(objective, here, jnp.zeros(problem.dim), targets=True)
     inside = found.vectors @ jnp.where(found.flat, 0.0, found.half / jnp.sqrt(jnp.where(found.flat, 1.0, found.rates)))
-    null = here.scale[:, None] * jnp.where(found.flat[None], found.vectors, 0.0)
-    sizes = jnp.linalg.norm(null, axis=0)
-    null = null / jnp.where(sizes > 0, sizes, 1.0)[None]
-    left = null @ (pseudo_inverse(null) @ (theta0 - here.scale * inside))
+    left = null_part(found.vectors, found.flat, here.scale, theta0 - here.scale * inside)
     inside = inside + jnp.where(jnp.any(found.flat), left / here.scale, 0.0)
     return judge(objective, here, inside, found, theta0, 0, "closed form")
 

@@ -27,7 +27,7 @@ from ._frame import Frame, frame, smallest_rate
 from ._limit import flow_limit
 from ._newton import Local, local_model, newton_step
 from ._objectives import WeightedRisk
-from ._optimum import is_convex, newton
+from ._optimum import newton
 from ._path_result import Path as Path
 
 # Steps are relative to the distance between two requested ε; below the smallest the branch has ended.
@@ -53,7 +53,7 @@ def path(problem: Problem, epsilons: Any, *, start: Any = None, on_fold: str = "
     require_dense(problem, "path")
     choice(on_fold, "on_fold", ("raise", "stop", "switch"))
     if start is None:
-        if not is_convex(problem):
+        if not problem.convex:
             raise RequestError("the path of a network needs start=, a θ trained at epsilons[0], say optimum(…).theta")
         theta = jnp.zeros(problem.dim)
     else:

@@ -78,7 +78,7 @@ def require_all_classes(problem: Problem, epsilon) -> None:
 def separation(problem: Problem, epsilon=1.0) -> Separation:
     """Decides for the kept points of a model that is linear in θ whether a hyperplane separates the classes."""
     keep = _kept(problem, epsilon)
-    x, labels = np.asarray(problem.data.x)[keep], np.asarray(problem.data.y).astype(int)[keep]
+    x, labels = np.asarray(problem.design)[keep], np.asarray(problem.data.y).astype(int)[keep]
     x = x / column_scales(x)
     left, sizes, right = np.linalg.svd(x, full_matrices=False)
     inside = sizes > max(x.shape) * np.finfo(float).eps * sizes[0]

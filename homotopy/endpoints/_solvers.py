@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from .._checks import choice
 from .._errors import RequestError, WorkError
+from .._progress import as_progress
 from ..problem import Problem, on_problem
 from ._curvature import Curvature, definite
 from ._ekfac import EKFAC
@@ -16,7 +17,6 @@ from ._endpoint import DENSE_LIMIT, is_concrete
 from ._frame import frame
 from ._inverse import CG, GMRES, AbstractInverse, Arnoldi, Cholesky, LiSSA, Solution, solve_all, solve_factored
 from ._objectives import WeightedRisk
-from ._progress import counting
 
 _LIKE = 1e3  # sizes of columns that differ by more cost a solver in user units its digits
 
@@ -38,7 +38,12 @@ def as_solver(solver: str | AbstractInverse) -> AbstractInverse:
 
 
 def solve_rows(
-    curvature: Curvature, vectors: Float[Array, "m dim"], solver: str | AbstractInverse, *, what: str = "influence"
+    curvature: Curvature,
+    vectors: Float[Array, "m dim"],
+    solver: str | AbstractInverse,
+    *,
+    what: str = "influence",
+    progress: Any = False,
 ) -> Solution:
     """(B + nλI)⁻¹ v for every row v.
 
@@ -58,10 +63,8 @@ def solve_rows(
         _require_like_columns(curvature, solver)
     if isinstance(solver, LiSSA) and concrete:
         solver.check(curvature)
-    with counting(curvature.progress, what):
-        solution = solve_all(curvature, vectors, solver)
-        if curvature.progress:
-            jax.block_until_ready(solution.x)
+    with as_progress(progress).task(what):
+        solution = jax.block_until_ready(solve_all(curvature, vectors, solver))
     if is_concrete(solution.x) and not bool(jnp.isfinite(solution.x).all()):
         raise WorkError(
             f"{type(solver).__name__} gave no finite {what}: the matrix is singular or indefinite for it; try a larger "

@@ -1,7 +1,9 @@
 """How θ moves: schedules ε(t), the exact linear engine, the Diffrax engine, gradient descent, sensitivities."""
 
+from ._arcs import Reversed as Reversed, arc_edges as arc_edges
 from ._arguments import as_jumps as as_jumps, as_weights as as_weights
 from ._check import check as check
+from ._diffrax import advice as advice, choose_solver as choose_solver, integrate as integrate
 from ._greedy import Greedy as Greedy
 from ._parse import describe as describe, parse as parse
 from ._rosenbrock import Rodas5P as Rodas5P
@@ -19,6 +21,6 @@ from ._schedule import (
     Step as Step,
 )
 from ._sensitivity import sensitivity as sensitivity
-from ._simulate import simulate as simulate
+from ._simulate import MAX_STEPS as MAX_STEPS, simulate as simulate
 from ._surface import surface as surface
 from ._trajectory import Sensitivity as Sensitivity, Surface as Surface, Trajectory as Trajectory

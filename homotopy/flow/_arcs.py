@@ -1,7 +1,7 @@
 """Arcs: the stretches of time between a schedule's discontinuities. Engines walk over them with one `lax.scan`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,21 @@ def arc_edges(schedule: AbstractSchedule, t1: Array) -> Float[Array, " edges"]:
     """0, the discontinuities kept in [0, t1], t1. Arcs may be empty; arc k follows k discontinuities."""
     inner = jnp.clip(schedule.discontinuities(), 0.0, t1)
     return jnp.concatenate([jnp.zeros(1), inner, jnp.asarray(t1, dtype=float)[None]])
+
+
+class Reversed(AbstractSchedule):
+    """ε(T − t): the same arcs, last first."""
+
+    schedule: AbstractSchedule
+    t1: Float[Array, ""]
+    piecewise_constant: ClassVar[bool] = False
+
+    def discontinuities(self):
+        return (self.t1 - arc_edges(self.schedule, self.t1)[1:-1])[::-1]
+
+    def piece(self, index, t):
+        last = self.schedule.discontinuities().shape[0]
+        return self.schedule.piece(last - index, self.t1 - t)
 
 
 def walk(

@@ -107,7 +107,7 @@ def integrate_constant(
 
 def _quadratic(problem: Problem) -> Callable[[Array], Quadratic]:
     """ε ↦ R_ε: what costs O(n) is done once, not for every ε."""
-    x, y = problem.data.x, problem.data.y
+    x, y = problem.design, problem.data.y
     y = y.reshape(problem.n, -1)
     d, outputs = x.shape[1], y.shape[1]
     weights = problem.weights(0.0)[:, None]

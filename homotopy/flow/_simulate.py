@@ -126,7 +126,7 @@ def require_null_direction(problem: Problem) -> None:
     """`RequestError` where collinear columns of very different sizes leave the exact engine no six digits."""
     if not is_concrete((problem.data.x, problem.ridge)):
         return
-    off = null_direction_error(np.asarray(problem.data.x), float(problem.ridge))
+    off = null_direction_error(np.asarray(problem.design), float(problem.ridge))
     refuse(
         off > _SIX_DIGITS,
         f"columns of x are collinear and of very different sizes: the direction in which θ does not move would be off by "

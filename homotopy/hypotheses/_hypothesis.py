@@ -4,8 +4,7 @@ The verdict is never written by hand: `Hypothesis.rule` reads it off the evidenc
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -46,14 +45,6 @@ class Scale:
 
 FULL = Scale()
 QUICK = Scale(instances=50, searches=25, networks=3)
-
-
-class Silent:
-    """The progress of a check that nobody watches."""
-
-    @contextmanager
-    def task(self, description: str, total: int | float | None = None) -> Iterator[Callable[..., None]]:
-        yield lambda steps=1: None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from .._errors import RequestError, WorkError
-from ._hypothesis import Finding, Hypothesis, Scale, Silent
+from .._progress import as_progress
+from ._hypothesis import Finding, Hypothesis, Scale
 from ._result import Result, plain
 from ._sources import source_hash
 
@@ -75,7 +76,7 @@ def decide(hypothesis: Hypothesis, scale: Scale, progress: Any = None, options: 
     }
     told |= {"rule": hypothesis.rule.text, "scale": plain(asdict(scale)), "command": base + sizes}
     try:
-        finding = hypothesis.check(scale, Silent() if progress is None else progress)
+        finding = hypothesis.check(scale, as_progress(progress))
         if not isinstance(finding, Finding):
             raise WorkError(f"the check must give back a Finding, but gave {type(finding).__name__}")
         verdict = hypothesis.rule(finding.evidence)

@@ -11,9 +11,7 @@ import numpy as np
 
 from .._errors import RequestError, WorkError
 from ..problem import Problem
-from ..scheduler import search
-from ..scheduler._linear import linear_control
-from ..scheduler._switching import Bang, Window, window
+from ..scheduler import Bang, Window, linear_control, search, window
 from ._hypothesis import Scale
 from ._instances import Batch, random_batch, real_batch
 

@@ -1,7 +1,7 @@
 """What is minimised: data sets, models, losses, the weighted risk."""
 
 from . import datasets as datasets
-from ._dataset import Dataset as Dataset
+from ._dataset import LARGEST as LARGEST, Dataset as Dataset
 from ._losses import (
     AbstractLoss as AbstractLoss,
     CrossEntropyLoss as CrossEntropyLoss,
@@ -9,6 +9,7 @@ from ._losses import (
     SquaredLoss as SquaredLoss,
 )
 from ._models import (
+    ACTIVATIONS as ACTIVATIONS,
     MLP as MLP,
     AbstractModel as AbstractModel,
     LinearRegression as LinearRegression,

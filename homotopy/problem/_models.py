@@ -38,8 +38,16 @@ class AbstractModel(eqx.Module):
 
     @property
     def linear(self) -> bool:
-        """Whether f(θ; x) is linear in θ, and so the risk convex; closed forms are read off this."""
+        """Whether f(θ; x) is linear in θ, and so the risk convex; closed forms are read off this.
+
+        Then f(θ; x) = Φ(x) W for a matrix W (p, *outputs) that θ lists row by row, and no offset: f(0; x) = 0.
+        """
         return False
+
+    def design(self, x: Float[Array, "m features"]) -> Float[Array, "m p"]:
+        """Φ(x) of a model that is `linear`: the derivative of its prediction by θ for one output."""
+        nothing = jnp.zeros(self.size(x.shape[1], ()))
+        return jax.jacobian(lambda theta: self.predict(theta, x, ()))(nothing)
 
     @abc.abstractmethod
     def default_loss(self) -> AbstractLoss:
@@ -75,6 +83,9 @@ class LinearRegression(AbstractModel):
     def linear(self):
         return True
 
+    def design(self, x):
+        return x
+
     def default_loss(self):
         return SquaredLoss()
 
@@ -94,6 +105,9 @@ class LogisticRegression(AbstractModel):
     @property
     def linear(self):
         return True
+
+    def design(self, x):
+        return x
 
     def default_loss(self):
         return LogisticLoss()

@@ -5,6 +5,7 @@ Sum convention throughout: R_w(θ) = Σ_i w_i ℓ_i(θ) + ½ρ‖θ‖². The me
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -19,7 +20,7 @@ from .._checks import as_key, indices, instance, is_concrete, shown
 from .._errors import RequestError
 from ._dataset import LARGEST, Dataset
 from ._losses import AbstractLoss, SquaredLoss
-from ._models import AbstractModel, LinearRegression
+from ._models import AbstractModel
 from ._names import parameter_names
 
 
@@ -54,6 +55,8 @@ class Problem(eqx.Module):
         if not isinstance(self.ridge, jax.core.Tracer) and (self.ridge.ndim != 0 or self.ridge < 0):
             raise RequestError(f"ridge must be one number ≥ 0, but is {shown(ridge)}")
         self.output_shape = self.loss.output_shape(data.y)
+        if model.linear and is_concrete((model, data)):
+            _require_linear(self)
 
     # What it is -------------------------------------------------------------------------------------------------
 
@@ -75,7 +78,17 @@ class Problem(eqx.Module):
     @property
     def least_squares(self) -> bool:
         """Whether the risk is quadratic in θ (linear regression), so that closed forms hold."""
-        return isinstance(self.model, LinearRegression) and isinstance(self.loss, SquaredLoss)
+        return self.model.linear and isinstance(self.loss, SquaredLoss)
+
+    @property
+    def convex(self) -> bool:
+        """Whether R_ε is convex for every ε ≥ 0: the losses are convex in a prediction that is linear in θ."""
+        return self.model.linear
+
+    @property
+    def design(self) -> Float[Array, "n p"]:
+        """Φ of a model that is linear in θ: its predictions are Φ W, W (p, *outputs) row by row in θ."""
+        return self.model.design(self.data.x)
 
     def deleting(self, delete: Any) -> "Problem":
         """The same problem with another deleted set; inside a trace, with an index array of shape (k,)."""
@@ -194,6 +207,21 @@ def on_problem(function: Callable[Arguments, Answer]) -> Callable[Arguments, Ans
         return function(*args, **kwargs)
 
     return checked
+
+
+def _require_linear(problem: Problem) -> None:
+    """`RequestError` for a model that calls itself linear and is not f(θ; x) = Φ(x) W: closed forms would be wrong."""
+    phi = problem.design
+    if phi is problem.data.x:  # the package's own models
+        return
+    theta = jax.random.normal(jax.random.key(0), (problem.dim,))
+    fits = theta.size == phi.shape[1] * math.prod(problem.output_shape)
+    expected = jnp.tensordot(phi, theta.reshape(phi.shape[1], *problem.output_shape), 1) if fits else jnp.nan
+    if not np.allclose(expected, problem.predict(theta), rtol=1e-9):
+        raise RequestError(
+            "model says that it is linear, but its predictions are not Φ(x)W with W (p, *outputs) listed row by row in θ "
+            "and no offset; leave `linear` False (nothing but speed is lost), or move the offset into the targets"
+        )
 
 
 def _indices(delete: Any, n: int) -> Int[Array, " k"]:

@@ -10,11 +10,11 @@ solvers before they are imported.
 """
 
 from .._extras import need as need
+from .._progress import Progress as Progress
 from .._settings import Range as Range, Seed as Seed, check as check
 from ._cli import main as main
 from ._grid import grid as grid
 from ._manifest import LoadedRun as LoadedRun, load_run as load_run
-from ._progress import Progress as Progress
 from ._record import codes_of as codes_of, record as record
 
 __all__ = ["LoadedRun", "Progress", "Range", "Seed", "check", "codes_of", "grid", "load_run", "main", "need", "record"]

@@ -72,7 +72,7 @@ def _with_rules(kind: Any) -> Any:
         elif rule is not None and (words := told(rule)):
             hint = Annotated[hint, tyro.conf.arg(help_behavior_hint=functools.partial(_hint, words))]
         hinted[field.name] = hint
-        space[field.name] = dataclasses.field(default=default, default_factory=field.default_factory)  # type: ignore
+        space[field.name] = dataclasses.field(default=default, default_factory=field.default_factory)
     same = ("__module__", "__qualname__", "__doc__", "__firstlineno__")  # the last one from Python 3.13 on
     space |= {name: vars(kind)[name] for name in same if name in vars(kind)}
     space |= {"__qualname__": kind.__qualname__, "__annotations__": hinted}

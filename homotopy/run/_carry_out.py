@@ -14,13 +14,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .._errors import WorkError
+from .._progress import Progress
 from . import _provenance
 from ._clock import waited
 from ._folder import Staging
 from ._interrupt import Interruptible
 from ._manifest import write_manifest
 from ._parts import drawn, tabulated
-from ._progress import Progress
 from ._record import codes_of, datasets_of
 from ._save import plain_style, read_data, save_data, save_picture, save_table
 

@@ -11,11 +11,11 @@ import numpy as np
 import tyro
 
 from .._errors import RequestError
+from .._progress import Progress
 from .._settings import Range
 from ._arguments import parse, spelled_out
 from ._cache import enable_cache
 from ._carry_out import carry_out
-from ._progress import Progress
 from ._record import record
 from ._table import TableOptions, read, telling
 

@@ -5,7 +5,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from .._errors import WorkError
-from ._progress import Progress
+from .._progress import Progress
 from ._record import record
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 from .._errors import RequestError, WorkError
 from .._extras import need
+from .._progress import Progress
 from .._settings import Range, Seed
 from ._arguments import parse
 from ._cache import enable_cache
 from ._manifest import in_utf8
-from ._progress import Progress
 from ._save import plain_style
 from ._typed import typed
 

@@ -8,10 +8,9 @@ import numpy as np
 
 from .. import SearchResult, costate, leave_one_out, optimum, path, pbrf, search
 from .._errors import RequestError, WorkError
-from ..problem import MLP, CrossEntropyLoss, LinearRegression, LogisticRegression, Problem
-from ..problem._dataset import LARGEST
+from .._progress import Progress
+from ..problem import LARGEST, MLP, CrossEntropyLoss, LinearRegression, LogisticRegression, Problem
 from ..scheduler import spoken_gain
-from ._progress import Progress
 from ._record import record
 from ._table import read, telling
 
@@ -96,7 +95,7 @@ class Job:
         if self.options.model == "mlp":
             raise RequestError("a network's flow has no slowest rate to count time in; give --t1 (and --s) as numbers")
         if problem.least_squares:  # from X: of XᵀX half of the digits are gone
-            x = np.asarray(problem.data.x)[np.asarray(problem.weights(epsilon)) > 0]
+            x = np.asarray(problem.design)[np.asarray(problem.weights(epsilon)) > 0]
             singular = np.linalg.svd(x, compute_uv=False)
             kept = singular > max(x.shape) * np.finfo(float).eps * singular[0]
             values = singular[kept] ** 2 + float(problem.ridge)

@@ -7,8 +7,8 @@ import numpy as np
 
 from .. import search_all
 from .._errors import RequestError, WorkError
+from .._progress import Progress
 from ..scheduler import gains, spoken_gain
-from ._progress import Progress
 from ._record import record
 from ._search_job import Job as Job, require_finite
 from ._table import telling
@@ -96,7 +96,7 @@ def _row(job: Job, row: int) -> dict[str, Any]:
     if quick:
         with np.errstate(over="ignore", invalid="ignore"):  # seen below
             found = search_all(
-                job.problem, job.theta0, s=job.s, t1=job.t1, deletes=[row], certify=options.certify != "none"
+                job.problem, job.theta0, s=job.s, t1=job.t1, delete=[row], certify=options.certify != "none"
             )
         energy, baseline, bound = found.energies[0], found.baseline_energies[0], found.lower_bounds[0]
         kind = "reached" if found.reached[0] else "dual" if found.certified[0] else "local"

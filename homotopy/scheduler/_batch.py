@@ -27,7 +27,7 @@ from ._switching import Bang, Window, window
 
 @dataclass(frozen=True)
 class SearchTable:
-    """One bang-bang search per row: `deletes` (m,), `energies` E (m,), `baseline_energies` E(1_[0,s]) (m,).
+    """One bang-bang search per row: `delete` (m,), `energies` E (m,), `baseline_energies` E(1_[0,s]) (m,).
 
     `lower_bounds` ≤ E* (m,) from the convex dual; where it does not apply the bound is 0 and `certified` (m,) is False.
     `reached` (m,) says where θ*₋ is reached exactly (E = 0 up to rounding), which certifies itself.
@@ -37,7 +37,7 @@ class SearchTable:
     "" for a row that has one; `notes` (m,) are what the search of a row has to say, above all of lost digits.
     """
 
-    deletes: np.ndarray
+    delete: np.ndarray
     energies: Vector
     baseline_energies: Vector
     lower_bounds: Vector
@@ -54,7 +54,7 @@ class SearchTable:
         row = whole(row, "row", 0, len(self._found) - 1)
         found = self._found[row]
         if found is None:
-            raise WorkError(f"row {row} (point {self.deletes[row]}) has no answer: {self.reasons[row]}")
+            raise WorkError(f"row {row} (point {self.delete[row]}) has no answer: {self.reasons[row]}")
         return as_schedule(*found)
 
     def __str__(self) -> str:
@@ -70,11 +70,11 @@ class SearchTable:
 
 @on_problem
 def search_all(
-    problem: Problem, theta0: Any, *, s: Number = 0.0, t1: Number, deletes: Any = None, certify: Flag = True
+    problem: Problem, theta0: Any, *, s: Number = 0.0, t1: Number, delete: Any = None, certify: Flag = True
 ) -> SearchTable:
     """The best bang-bang schedule for each deleted point of a linear regression problem, on 0 ≤ s < T = `t1`.
 
-    `deletes` (m,) are the points, all n when not given; `theta0` is (dim,), or (m, dim): one start per row. The deleted
+    `delete` (m,) are the points, all n when not given; `theta0` is (dim,), or (m, dim): one start per row. The deleted
     set of `problem` plays no part. `certify=False` leaves the dual bounds out. A point without an answer costs its row
     only, with one `FlaggedRowsWarning` that names such rows and why; raises what the first one met if that is every row.
     """
@@ -83,7 +83,7 @@ def search_all(
     on_host((problem, theta0, s, t1), "search_all")
     s, t1 = as_window(s, t1)
     flag(certify, "certify")
-    points = np.arange(problem.n) if deletes is None else indices(deletes, problem.n, "deletes")
+    points = np.arange(problem.n) if delete is None else indices(delete, problem.n, "delete")
     starts = np.asarray(as_floats(theta0, "theta0"))
     if starts.shape not in ((problem.dim,), (len(points), problem.dim)):
         raise RequestError(

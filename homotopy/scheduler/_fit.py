@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from .._columns import column_scales
 from .._errors import RequestError
+from .._factorise import null_part
 from ._phase import Factor, Vector
 
 _EPS = np.finfo(float).eps
@@ -40,9 +41,8 @@ class Fit:
         inside = found.sides[:rank] / found.sizes[:rank, None]
         best = (found.vectors[:, :rank] @ inside) / self.scales[:, None]
         if rank < len(self.order):
-            free = found.vectors[:, rank:] / self.scales[:, None]
-            free = np.linalg.qr(free / np.linalg.norm(free, axis=0))[0]
-            best = best + free @ (free.T @ (theta0[self.order] - best))
+            free = np.arange(len(self.order)) >= rank
+            best = best + null_part(found.vectors, free, 1.0 / self.scales, theta0[self.order] - best)
         target = np.empty_like(best)
         target[self.order] = best
         return target

@@ -26,7 +26,7 @@ def linear_metric(problem: Problem, goal: str) -> Vector | None:
     """M of the goal ½ zᵀMz for linear regression; None is the identity."""
     if goal in ("parameters", "time"):
         return None
-    x = np.asarray(problem.data.x)
+    x = np.asarray(problem.design)
     outputs = problem.dim // x.shape[1]
     if goal == "risk":
         x = np.delete(x, np.asarray(problem.delete), axis=0)

@@ -156,7 +156,7 @@ def linear_control(
     `delete` takes the place of the problem's own deleted set. Raises `RequestError` if the squares of the data over- or
     underflow.
     """
-    x, y = np.asarray(problem.data.x), np.asarray(problem.data.y)
+    x, y = np.asarray(problem.design), np.asarray(problem.data.y)
     check_range(x, "x")
     check_range(y, "y")
     y = y.reshape(len(y), -1)

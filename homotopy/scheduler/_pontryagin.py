@@ -6,7 +6,7 @@ An optimal ε is 1 where σ < 0 and 0 where σ > 0. The costate is carried backw
 θ(t): exactly (in NumPy, without compilation) for linear regression under a piecewise constant ε, by Diffrax otherwise.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,31 +16,13 @@ from jaxtyping import Array, Float
 
 from .._checks import Number, as_time, as_times, as_tolerance, as_window
 from .._errors import WorkError
-from ..flow import AbstractSchedule, check, simulate
-from ..flow._arcs import arc_edges
-from ..flow._diffrax import advice, choose_solver, integrate
-from ..flow._simulate import MAX_STEPS
+from ..flow import MAX_STEPS, AbstractSchedule, Reversed, advice, arc_edges, check, choose_solver, integrate, simulate
 from ..problem import Problem, on_problem
 from ._energy import resolve_target
 from ._linear import linear_control, paths
 from ._violation import signed_parts
 
 _GRID = 2001  # equal steps of the integrals in the residual, besides the switch times
-
-
-class _Reversed(AbstractSchedule):
-    """ε(T − t): the same arcs, last first."""
-
-    schedule: AbstractSchedule
-    t1: Float[Array, ""]
-    piecewise_constant: ClassVar[bool] = False
-
-    def discontinuities(self):
-        return (self.t1 - arc_edges(self.schedule, self.t1)[1:-1])[::-1]
-
-    def piece(self, index, t):
-        last = self.schedule.discontinuities().shape[0]
-        return self.schedule.piece(last - index, self.t1 - t)
 
 
 @on_problem
@@ -68,7 +50,7 @@ def costate(
     forward = simulate(problem, schedule, theta0, t1=t1, ts=ts, method="diffrax", rtol=rtol, atol=atol, dense=True)
     _, solver = choose_solver(problem, theta0, t1, None)
     backward = _diffrax_costate(
-        problem, _Reversed(schedule, t1), forward.dense, forward.theta1 - target, t1 - ts[::-1], t1, solver,
+        problem, Reversed(schedule, t1), forward.dense, forward.theta1 - target, t1 - ts[::-1], t1, solver,
         rtol, atol,
     )  # fmt: skip
     costates, result = backward

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from .._errors import RequestError
-from ..flow import AbstractSchedule, Greedy, describe
+from ..flow import AbstractSchedule, describe
 from ._certificate import Certificate
 from ._schedules import schedule_from_dict, schedule_to_dict
 
@@ -34,7 +34,7 @@ class SearchResult:
     `notes` says what a reader must know: what the target is, an unusual number of switches, a missing solver.
     """
 
-    schedule: AbstractSchedule | Greedy
+    schedule: AbstractSchedule
     energy: float
     baseline_energy: float
     pontryagin_residual: float
@@ -61,8 +61,7 @@ class SearchResult:
         proof = self.certificate
         bound = "" if proof.kind == "local" else f": E* ≥ {proof.lower_bound:.6g} (gap {proof.gap:.2g})"
         lines = [
-            f"best schedule of the family {self.family}: "
-            + ("greedy feedback" if isinstance(self.schedule, Greedy) else describe(self.schedule, 8)),
+            f"best schedule of the family {self.family}: {describe(self.schedule, 8)}",
             f"  energy E = {self.energy:.6g} ({self.goal})   baseline E(1_[0,s]) = {self.baseline_energy:.6g}   "
             + ("reached" if proof.kind == "reached" or self.energy == 0 else f"gain ×{self.ratio:.4g}"),
             f"  switches {self.switches}   Pontryagin residual {self.pontryagin_residual:.2g}   "

@@ -38,6 +38,7 @@ from ._metrics import (
     Utility as Utility,
     accuracy as accuracy,
     base_rate as base_rate,
+    score as score,
 )
 from ._optimal import optimal_schedule as optimal_schedule
 from ._privacy import (

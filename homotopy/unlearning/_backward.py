@@ -20,8 +20,7 @@ from jaxtyping import Array, Float
 
 from .._checks import Number, Whole, number
 from .._errors import RequestError, WorkError
-from ..flow import Constant, simulate
-from ..flow._diffrax import integrate
+from ..flow import Constant, integrate, simulate
 from ..problem import Problem
 from . import _checks
 from ._sgd import ScheduleWeights, deletion_mask, run

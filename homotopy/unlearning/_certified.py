@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 
 from .._checks import Number, Whole, number
 from .._errors import RequestError, WorkError
-from ..problem import LinearRegression, LogisticLoss, LogisticRegression, Problem, SquaredLoss
+from ..problem import LogisticLoss, Problem
 from . import _checks
 from ._checkpoint import digest, identity
 from ._convex import weighted_minimum
@@ -100,7 +100,7 @@ class CertifiedRemoval:
 
 def certified_removal(
     problem: Problem,
-    requests: Any,
+    delete: Any,
     *,
     perturbation: Number,
     privacy_epsilon: Number,
@@ -108,7 +108,7 @@ def certified_removal(
     key: Any = 0,
     publications: Whole = 1,
 ) -> CertifiedRemoval:
-    """Train with objective perturbation σ = `perturbation` and remove the `requests` in order: points, or groups (R, k).
+    """Train with objective perturbation σ = `perturbation` and remove the points `delete` in order: points, or groups (R, k).
 
     `problem.delete` is not looked at. Sum convention: b is added to the sum R, and the ridge stays ρ.
 
@@ -122,9 +122,9 @@ def certified_removal(
     for repeated points and budgets outside their range; `WorkError` if training does not reach its minimum or the residual
     it may leave.
     """
-    if isinstance(_checks.problem(problem).model, LinearRegression) and isinstance(problem.loss, SquaredLoss):
+    if _checks.problem(problem).least_squares:
         third = 0.0
-    elif isinstance(problem.model, LogisticRegression) and isinstance(problem.loss, LogisticLoss):
+    elif problem.model.linear and isinstance(problem.loss, LogisticLoss):
         third = LOGISTIC_LIPSCHITZ
     else:
         raise RequestError("certified_removal needs linear or binary logistic regression: ℓ″ must be Lipschitz in xᵀθ")
@@ -133,7 +133,7 @@ def certified_removal(
     epsilon, delta = _checks.budget(privacy_epsilon, privacy_delta)
     times = _checks.count(publications, "publications", 1)
     sigma = number(perturbation, "perturbation", above=0.0)
-    groups = _groups(problem, requests)
+    groups = _groups(problem, delete)
     allowed = sigma / analytic_gaussian_sigma(1.0, epsilon / times, delta / times)
     run = digest(sorted(identity(problem).items()), "certified removal", groups.tolist())
     keys = jax.random.split(secret(_checks.random_key(key), run), len(groups) + 1)
@@ -165,13 +165,13 @@ def certified_removal(
     )  # fmt: skip
 
 
-def _groups(problem: Problem, requests: Any) -> np.ndarray:
+def _groups(problem: Problem, delete: Any) -> np.ndarray:
     try:
-        groups = np.atleast_1d(np.asarray(requests))
+        groups = np.atleast_1d(np.asarray(delete))
     except ValueError:
-        raise RequestError("requests must be points, or groups of one size (R, k)") from None
+        raise RequestError("delete must be points, or groups of one size (R, k)") from None
     if groups.ndim > 2:
-        raise RequestError(f"requests must be points (R,), or groups (R, k), but has shape {groups.shape}")
+        raise RequestError(f"delete must be points (R,), or groups (R, k), but has shape {groups.shape}")
     problem.deleting(groups.reshape(-1))  # refuses repeated points and all of them
     return groups.reshape(len(groups), -1)
 
@@ -198,8 +198,8 @@ def _remove(problem: Problem, theta: Array, tilt: Array, before: Array, after: A
     slope = jax.grad(loss)(theta, gone)
     hessian = jax.hessian(problem.weighted_risk)(theta, after)
     move = jnp.linalg.solve(hessian, slope)
-    x = problem.data.x * after[:, None]
-    pushed = x @ move.reshape(problem.data.features, -1)
+    x = problem.design * after[:, None]
+    pushed = x @ move.reshape(x.shape[1], -1)
     spectral = jnp.linalg.norm(x, 2)
     bound = 0.5 * third * spectral * jnp.max(jnp.abs(pushed)) * jnp.linalg.norm(pushed)
     new = theta + move

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from .._arrays import as_floats
 from .._checks import Number, number
 from .._errors import RequestError
-from ..problem import LinearRegression, LogisticLoss, LogisticRegression, Problem, SquaredLoss
+from ..problem import LogisticLoss, Problem, SquaredLoss
 from . import _checks
 from ._checkpoint import digest, fingerprint
 
@@ -69,7 +69,7 @@ def estimate_constants(
     _checks.problem(problem)
     rows = None if thetas is None else _rows(problem, thetas)
     limit = math.inf if radius is None else number(radius, "radius", above=0.0)
-    if not isinstance(problem.model, LinearRegression | LogisticRegression):
+    if not problem.model.linear:
         if rows is None:
             raise RequestError(
                 "the constants of a network can only be measured: pass thetas=, the iterates of a run, shape (k, dim)"
@@ -78,7 +78,7 @@ def estimate_constants(
             raise RequestError("per_point=True bounds linear and logistic regression only")
         seen = _measured(problem, rows)
         return Constants(float(seen[0]), float(seen[1]), None, limit, False, f"the largest at {len(rows)} values of θ")
-    x, n, rho = np.asarray(problem.data.x), problem.n, float(problem.ridge)
+    x, n, rho = np.asarray(problem.design), problem.n, float(problem.ridge)
     kind = type(problem.loss).__name__
     if kind not in _BEND:
         raise RequestError(f"the curvature of {kind} is not known: pass thetas= and a network, or one of {list(_BEND)}")

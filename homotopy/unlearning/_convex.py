@@ -1,8 +1,8 @@
-"""The minimiser of a weighted convex risk with a linear term, by damped Newton steps: a helper that runs under `vmap`.
+"""The minimiser of a weighted convex risk with a linear term, and its proof: a helper that runs under `vmap`.
 
-Nothing here depends on the units of the columns: steps, line search and the proof are in coordinates in which the Hessian's
-diagonal is 1. The proof is of the predictions: λ = ‖∇‖_{H⁻¹}, which bounds their error in the norm of H to first order,
-beside ‖θ‖_H and the size of the terms that cancel in ∇.
+Nothing here depends on the units of the columns: the proof is in coordinates in which the Hessian's diagonal is 1. It is of
+the predictions: λ = ‖∇‖_{H⁻¹}, which bounds their error in the norm of H to first order, beside ‖θ‖_H and the size of
+the terms that cancel in ∇.
 """
 
 from typing import Any
@@ -14,12 +14,10 @@ from jaxtyping import Array, Bool, Float
 
 from .._arrays import as_floats
 from .._errors import RequestError, WorkError
+from ..endpoints import weighted_minima
 from ..problem import Problem
 from . import _checks
 
-_STEPS = 60
-_HALVINGS = 12
-_DONE = 1e-13  # Newton's next step, relative to θ: then rounding is all that is left
 _PROOF = 1e-7  # relative error of the predictions up to which an answer counts
 
 
@@ -28,49 +26,31 @@ def weighted_minimum(
 ) -> tuple[Float[Array, " dim"], Float[Array, ""], Bool[Array, ""]]:
     """argmin R_w(θ) + bᵀθ, the norm of its gradient there, and whether it is proven; b = `tilt` (dim,) or 0. Traceable.
 
-    Newton's method with step halving, for linear and logistic regression. Not proven: an indefinite or singular Hessian
+    For linear and logistic regression (`weighted_minima`). Not proven: an indefinite or singular Hessian
     (negative weights, no unique minimum), classes that can be separated (no minimum), and rounding that leaves more than
     1e-7 of the predictions open.
     """
     direction = jnp.zeros(problem.dim) + tilt
+    theta = weighted_minima(problem, weights[None], start[None], direction[None], stationary=0.0)[0][0]
 
     def objective(theta):
         return problem.weighted_risk(theta, weights) + jnp.dot(direction, theta)
 
-    gradient, hessian = jax.grad(objective), jax.hessian(objective)
-
-    def scaled(theta):
-        """The gradient and the Hessian where the latter's diagonal is 1, and the scale d of θ = θ̃/d."""
-        matrix = hessian(theta)
-        scale = jnp.sqrt(jnp.diagonal(matrix))
-        return gradient(theta) / scale, matrix / (scale[:, None] * scale[None, :]), scale
-
-    def unfinished(state):
-        _, moved, count = state
-        return (count < _STEPS) & (moved > _DONE)
-
-    def improve(state):
-        theta, _, count = state
-        slope, matrix, scale = scaled(theta)
-        move = jnp.linalg.solve(matrix, slope)
-        lengths = 0.5 ** jnp.arange(_HALVINGS, dtype=float)
-        slopes = jax.vmap(lambda length: jnp.linalg.norm(gradient(theta - length * move / scale) / scale))(lengths)
-        best = jnp.argmin(slopes)
-        # The gradient's norm falls along the Newton direction until rounding stops it: then stop too.
-        fell = slopes[best] < jnp.linalg.norm(slope)
-        moved = jnp.linalg.norm(move) / jnp.linalg.norm(theta * scale)
-        theta = jnp.where(fell, theta - lengths[best] * move / scale, theta)
-        return theta, jnp.where(fell, moved, 0.0), count + 1
-
-    theta, _, _ = jax.lax.while_loop(unfinished, improve, (start, jnp.asarray(jnp.inf), jnp.asarray(0)))
-    slope, matrix, scale = scaled(theta)
+    gradient, matrix = jax.grad(objective)(theta), jax.hessian(objective)(theta)
+    scale = jnp.sqrt(jnp.diagonal(matrix))
+    matrix = matrix / (scale[:, None] * scale[None, :])
     root = jnp.linalg.cholesky(matrix)  # NaN unless positive definite
-    decrement = jnp.linalg.norm(jax.scipy.linalg.solve_triangular(root, slope, lower=True))
+    decrement = jnp.linalg.norm(jax.scipy.linalg.solve_triangular(root, gradient / scale, lower=True))
     size = jnp.sqrt(jnp.dot(theta * scale, matrix @ (theta * scale)))
     terms = jnp.abs(weights) @ jnp.abs(jax.jacobian(problem.losses)(theta)) + jnp.abs(direction)
     terms = jnp.linalg.norm((terms + problem.ridge * jnp.abs(theta)) / scale)
+    # σ(ŷ) − 1 is 0 for ŷ > 37: slopes that have lost their digits to those of ŷ = 0 prove nothing.
+    slopes = jax.vmap(jax.grad(problem.loss.value))(jnp.zeros_like(problem.predict(theta)), problem.data.y)
+    moved = jnp.abs(jax.jacobian(problem.predict)(theta)).reshape(problem.n, -1, problem.dim)
+    rounding = jnp.einsum("n,no,nod->d", jnp.abs(weights), jnp.abs(slopes).reshape(problem.n, -1), moved) / scale
+    decrement = decrement + jnp.finfo(float).eps * jnp.linalg.norm(rounding)
     proven = (decrement <= _PROOF * (size + terms)) & jnp.isfinite(size)
-    return theta, jnp.linalg.norm(gradient(theta)), proven
+    return theta, jnp.linalg.norm(gradient), proven
 
 
 def solve_weighted(
@@ -96,9 +76,7 @@ _solve = eqx.filter_jit(weighted_minimum)
 
 
 def _arguments(problem: Any, weights: Any, start: Any, tilt: Any) -> tuple[Array, Array, Array]:
-    from ..endpoints._optimum import is_convex
-
-    if not is_convex(_checks.problem(problem)):
+    if not _checks.problem(problem).convex:
         raise RequestError("solve_weighted needs linear or logistic regression: the risk of a network has many minima")
     values, b = as_floats(weights, "weights"), as_floats(tilt, "tilt")
     if values.shape != (problem.n,):

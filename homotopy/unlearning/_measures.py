@@ -71,14 +71,14 @@ def tug_of_war(accuracies: Any, retrained: Any) -> float:
     return float(np.prod(1.0 - np.abs(mine - theirs)))
 
 
-def relearn_time(problem: Problem, theta: Any, *, step: Number, level: Number, most: Whole = 1000) -> int:
-    """How many steps of descent on everything bring the mean forget loss down to `level`; `most` if none of them does.
+def relearn_time(problem: Problem, theta: Any, *, step: Number, level: Number, max_steps: Whole = 1000) -> int:
+    """How many steps of descent on everything bring the mean forget loss down to `level`; `max_steps` if none of them does.
 
     Fewer than for the retrained model means that something was remembered. Raises `WorkError` if the descent diverges.
     """
     here = _checks.problem(problem).check_theta(theta, "theta")
     eta, goal = number(step, "step", above=0.0), number(level, "level")
-    limit = _checks.count(most, "most", 1)
+    limit = _checks.count(max_steps, "max_steps", 1)
     count, loss = _relearn(problem, here, jnp.asarray(eta), jnp.asarray(goal), jnp.asarray(limit))
     if not bool(jnp.isfinite(loss)):
         raise WorkError(f"relearning diverged: step = {eta:g} is too large; it must be below 2/λ_max(∇²R)")
@@ -86,10 +86,10 @@ def relearn_time(problem: Problem, theta: Any, *, step: Number, level: Number, m
 
 
 @eqx.filter_jit
-def _relearn(problem: Problem, theta: Array, step: Array, level: Array, most: Array) -> tuple[Array, Array]:
+def _relearn(problem: Problem, theta: Array, step: Array, level: Array, max_steps: Array) -> tuple[Array, Array]:
     def unfinished(state):
         theta, count = state
-        return (problem.deleted_loss(theta) / problem.delete.shape[0] > level) & (count < most)
+        return (problem.deleted_loss(theta) / problem.delete.shape[0] > level) & (count < max_steps)
 
     def advance(state):
         theta, count = state

@@ -24,7 +24,7 @@ def optimal_schedule(
     step: Number,
     train_steps: Whole,
     unlearn_steps: Whole,
-    start: str = "trained",
+    origin: str = "trained",
     family: str = "bang-bang",
     target: Any = None,
     **options: Any,
@@ -38,9 +38,9 @@ def optimal_schedule(
     """
     train, spend = _checks.count(train_steps, "train_steps", 1), _checks.count(unlearn_steps, "unlearn_steps", 1)
     eta = number(step, "step", above=0.0)
-    if start not in ("trained", "checkpoint"):
-        raise RequestError(f"start must be 'trained' or 'checkpoint', but is {start!r}")
-    if start == "checkpoint" and spend > train:
+    if origin not in ("trained", "checkpoint"):
+        raise RequestError(f"origin must be 'trained' or 'checkpoint', but is {origin!r}")
+    if origin == "checkpoint" and spend > train:
         raise RequestError(
             f"unlearn_steps must lie in [1, train_steps] = [1, {train}] from a checkpoint, but is {spend}"
         )
@@ -48,7 +48,7 @@ def optimal_schedule(
         given = options.get(name, only)
         if not isinstance(given, str | int | float) or given != only:
             raise RequestError(f"{name} must be {only!r} here, where distance is what counts; search() has others")
-    s = eta * (train if start == "trained" else train - spend)
+    s = eta * (train if origin == "trained" else train - spend)
     t1 = s + eta * spend
     theta0 = _checks.problem(problem).check_theta(theta0)
     began = time.perf_counter()
@@ -69,13 +69,13 @@ def optimal_schedule(
     )
     note = f"{nearer}; certificate {proof.kind}{bound}; the search knows the target"
     return Unlearned(
-        algorithm=f"optimal schedule from the {'trained model' if start == 'trained' else 'checkpoint'} ({family})",
+        algorithm=f"optimal schedule from the {'trained model' if origin == 'trained' else 'checkpoint'} ({family})",
         theta=ends.theta1,
         trained=trained,
         start=ends.thetas[0],
         gradient_evaluations=float(spend),
         seconds=seconds,
-        schedule=found.schedule,  # type: ignore[arg-type]
+        schedule=found.schedule,
         unlearn_from=s,
         t1=t1,
         notes=(note,),

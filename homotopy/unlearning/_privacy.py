@@ -27,11 +27,11 @@ def descent_to_delete_sigma(
     lipschitz: Number,
     smoothness: Number,
     strong_convexity: Number,
-    steps: Whole,
+    unlearn_steps: Whole,
     privacy_epsilon: Number,
     privacy_delta: Number,
 ) -> float:
-    """σ = 4√2 G γ^I / ( μ n (1 − γ^I) [√(ln(1/δ) + ε) − √ln(1/δ)] ), γ = (L − μ)/(L + μ), I = `steps`.
+    """σ = 4√2 G γ^I / ( μ n (1 − γ^I) [√(ln(1/δ) + ε) − √ln(1/δ)] ), γ = (L − μ)/(L + μ), I = `unlearn_steps`.
 
     The noise on each parameter that makes Descent-to-Delete with the step η = 2/(L + μ) and I steps after each deletion
     (ε, δ)-unlearning, however many deletions follow one another (Neel et al. 2021, arXiv 2007.02923; mathematics §10).
@@ -40,7 +40,7 @@ def descent_to_delete_sigma(
     """
     number(strong_convexity, "strong_convexity", above=0.0)
     smooth, convex = _checks.constants(smoothness, strong_convexity)
-    count = _checks.count(steps, "steps", 1)
+    count = _checks.count(unlearn_steps, "unlearn_steps", 1)
     rate = (smooth / 2 - convex / 2) / (smooth / 2 + convex / 2)  # halves: a sum that overflows is no rate
     return contraction_sigma(n, 1, lipschitz, convex, rate**count, privacy_epsilon, privacy_delta)
 

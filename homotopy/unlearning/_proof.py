@@ -37,7 +37,7 @@ def worst_case(problem: Problem, groups: np.ndarray, ridge: float) -> tuple[np.n
     """β and D (R,) of each request alone, for every b; D = ∞ where T may fold."""
     if isinstance(problem.loss, SquaredLoss):
         return np.zeros(len(groups)), np.zeros(len(groups))
-    x = np.asarray(problem.data.x)
+    x = np.asarray(problem.design)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         norms, values = np.linalg.norm(x, axis=1), np.linalg.svd(x, compute_uv=False)
         step = norms[groups].sum(axis=1) / ridge

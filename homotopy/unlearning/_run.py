@@ -142,12 +142,8 @@ def as_budget(epsilon: Any, delta: Any, publications: Any) -> tuple[float, float
 
 def find_constants(problem: Problem, constants: Any, radius: float | None, batch_size: int | None) -> Constants | None:
     """The given constants, if they can be of this run; those that are computed; None for a network."""
-    from ..endpoints._optimum import is_convex
-
     if constants is None:
-        return (
-            estimate_constants(problem, radius=radius, per_point=batch_size is not None) if is_convex(problem) else None
-        )
+        return estimate_constants(problem, radius=radius, per_point=batch_size is not None) if problem.convex else None
     if not isinstance(constants, Constants):
         raise RequestError(f"constants must be Constants, but is of type {type(constants).__name__}")
     _checks.constants(constants.smoothness, constants.strong_convexity or 0.0)

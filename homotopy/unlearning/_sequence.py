@@ -39,7 +39,7 @@ class Deletions:
     """
 
     algorithm: str
-    points: np.ndarray
+    delete: np.ndarray
     thetas: Float[Array, "requests dim"]
     trained: Float[Array, " dim"]
     gradient_evaluations: np.ndarray
@@ -50,7 +50,7 @@ class Deletions:
 
     def __str__(self) -> str:
         return (
-            f"{len(self.points)} deletions by {self.algorithm}: {self.gradient_evaluations.sum():g} gradients, "
+            f"{len(self.delete)} deletions by {self.algorithm}: {self.gradient_evaluations.sum():g} gradients, "
             f"{int(self.retrained.sum())} of them forced retraining, bound {self.bounds[0]:.3g} at first and "
             f"{self.bounds[-1]:.3g} at last{' (measured constants, no bound)' if self.measured else ''}"
             + "".join(f"\n  no bound: {why}" for why in self.unmet)
@@ -60,22 +60,22 @@ class Deletions:
 def delete_in_sequence(
     problem: Problem,
     theta0: Any,
-    points: Any,
+    delete: Any,
     *,
     algorithm: str = "descend",
     step: Number | None = None,
     train_steps: Whole,
-    steps: Whole,
+    unlearn_steps: Whole,
     batch_size: Whole | None = None,
     radius: Number | None = None,
     key: Any = 0,
     sensitivity: Number | None = None,
     constants: Constants | None = None,
 ) -> Deletions:
-    """Delete `points` (R,) one request at a time, `steps` (I or K) gradient steps for each.
+    """Delete the points `delete` (R,) one request at a time, `unlearn_steps` (I or K) gradient steps for each.
 
     `sensitivity` (R2D) is the largest Δ that the noise was made for: a request that would exceed it retrains instead.
-    `problem.delete` is not looked at; given `constants` must be those of `problem.deleting(points)`. Other options as
+    `problem.delete` is not looked at; given `constants` must be those of `problem.deleting(delete)`. Other options as
     in `descend_to_delete`. Raises `RequestError` for repeated points, for all of them, for K > T, and for a
     `sensitivity` that not even one deletion meets.
 
@@ -88,9 +88,9 @@ def delete_in_sequence(
         raise RequestError(f"algorithm must be descend or rewind, but is {algorithm!r}")
     if sensitivity is not None and algorithm == "descend":
         raise RequestError("sensitivity is for algorithm='rewind'; descend would ignore it")
-    group = problem.deleting(points)  # refuses repeated points and all of them
+    group = problem.deleting(delete)  # refuses repeated points and all of them
     order = np.asarray(group.delete)
-    train, spend = _checks.count(train_steps, "train_steps", 1), _checks.count(steps, "steps", 1)
+    train, spend = _checks.count(train_steps, "train_steps", 1), _checks.count(unlearn_steps, "unlearn_steps", 1)
     if algorithm == "rewind":
         _checks.steps(train, spend)
     chosen = prepare(
@@ -100,7 +100,7 @@ def delete_in_sequence(
     size = jnp.asarray(chosen.step)
     limit = None if chosen.radius is None else jnp.asarray(chosen.radius)
     if algorithm == "descend":
-        total = _checks.count(train + spend * len(order), "train_steps + steps for each point", 1)
+        total = _checks.count(train + spend * len(order), "train_steps + unlearn_steps for each point", 1)
         rows = chosen.batches(total)
         removal = np.full(problem.n, total)
         removal[order] = train + spend * np.arange(len(order))

@@ -65,10 +65,10 @@ def deletion_mask(problem: Problem) -> Float[Array, " n"]:
     return jnp.zeros(problem.n).at[problem.delete].set(1.0)
 
 
-def mini_batches(key: Any, n: Whole, steps: Whole, size: Whole) -> Int[Array, "steps size"]:
+def mini_batches(key: Any, n: Whole, steps: Whole, batch_size: Whole) -> Int[Array, "steps batch_size"]:
     """The points of every step, drawn uniformly with replacement, the same for every run that is coupled by `key`."""
-    rows, columns = _checks.count(steps, "steps", 0), _checks.count(size, "size", 1)
-    _checks.count(rows * columns, "steps·size", 0)
+    rows, columns = _checks.count(steps, "steps", 0), _checks.count(batch_size, "batch_size", 1)
+    _checks.count(rows * columns, "steps·batch_size", 0)
     return jax.random.randint(_checks.random_key(key), (rows, columns), 0, _checks.count(n, "n", 1))
 
 
@@ -128,7 +128,7 @@ def run(problem, theta0, weights, step, ks, batches, radius, noise, keys, save):
 def coupled_descent(
     problem: Problem,
     theta0: Float[Array | np.ndarray, "seeds dim"],
-    points: Int[Array | np.ndarray, "deleted k"],
+    delete: Int[Array | np.ndarray, "deleted k"],
     epsilons: Float[Array | np.ndarray, "runs steps"],
     *,
     step: Number,
@@ -137,13 +137,13 @@ def coupled_descent(
 ) -> Float[Array, "seeds deleted runs dim"]:
     """θ after all steps, for every seed, every deleted set and every schedule, in one compiled scan.
 
-    Row d of `points` is a deleted set; row r of `epsilons` its weight at every step: ones and then zeros for D2D and
+    Row d of `delete` is a deleted set; row r of `epsilons` its weight at every step: ones and then zeros for D2D and
     R2D, zeros for retraining. All runs of one seed share θ₀ and the mini-batches (they are coupled); without `batches`
     it is gradient descent. Raises `RequestError` for shapes that do not match, points outside the data and a start
     outside the projection's ball; `inf`/`nan` in the answer means that the step is too large.
     """
     theta0, epsilons = as_floats(theta0, "theta0"), as_floats(epsilons, "epsilons")
-    sets = _checks.indices(points, "points", 2, _checks.problem(problem).n)
+    sets = _checks.indices(delete, "delete", 2, _checks.problem(problem).n)
     if theta0.ndim != 2 or theta0.shape[1:] != (problem.dim,):
         raise RequestError(f"theta0 must have shape (seeds, {problem.dim}), but has shape {theta0.shape}")
     if epsilons.ndim != 2:

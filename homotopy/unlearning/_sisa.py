@@ -42,20 +42,20 @@ class SISA(eqx.Module):
             raise RequestError(f"x must have shape (m, {self.problem.data.features}), but has shape {x.shape}")
         return jnp.mean(jax.vmap(lambda theta: self.problem.predict(theta, x))(self.thetas), axis=0)
 
-    def delete(self, points: Any) -> "SISA":
-        """The ensemble without `points`: their shards are trained again from θ₀, exactly as if never seen.
+    def delete(self, delete: Any) -> "SISA":
+        """The ensemble without the points `delete`: their shards are trained again from θ₀, exactly as if never seen.
 
         Exact for the shards as they were drawn: that they were drawn without a look at the points is not checked. Raises
         `RequestError` for points that are gone already or whose shards would be empty, `WorkError` if a run diverges.
         """
-        gone = np.asarray(self.problem.deleting(points).delete)
+        gone = np.asarray(self.problem.deleting(delete).delete)
         before = gone[np.asarray(self.alive)[gone] == 0]
         if before.size:
-            raise RequestError(f"points must be in use still, but {before[0]} was deleted before")
+            raise RequestError(f"delete must name points in use still, but {before[0]} was deleted before")
         alive = self.alive.at[gone].set(0.0)
         hit = np.unique(np.asarray(self.shard)[gone])
         if any(float(alive[self.shard == s].sum()) == 0 for s in hit):
-            raise RequestError("points must leave something in every shard; use fewer shards or delete fewer points")
+            raise RequestError("delete must leave something in every shard; use fewer shards or delete fewer points")
         began = time.perf_counter()
         fresh = _train(
             self.problem, self.theta0, _weights(self.shard, alive, hit), self.step, self.steps, len(self.thetas)
@@ -69,7 +69,7 @@ class SISA(eqx.Module):
         )
 
 
-def sisa(problem: Problem, theta0: Any, *, shards: Whole, step: Number, train_steps: Whole, key: Whole = 0) -> SISA:
+def sisa(problem: Problem, theta0: Any, *, shards: Whole, step: Number, train_steps: Whole, seed: Whole = 0) -> SISA:
     """Train one model per shard, on everything, from the same θ₀.
 
     Shard risks are 1/S of R on average, so each has S times the step and 1/S of the ridge: the same descent on means.
@@ -81,7 +81,7 @@ def sisa(problem: Problem, theta0: Any, *, shards: Whole, step: Number, train_st
         raise RequestError(f"shards must not exceed the {problem.n} points, but is {count}")
     steps = _checks.count(train_steps, "train_steps", 1)
     eta = jnp.asarray(number(step, "step", above=0.0))
-    order = np.random.default_rng(_checks.count(key, "key", 0, 2**63 - 1)).permutation(problem.n)
+    order = np.random.default_rng(_checks.count(seed, "seed", 0, 2**63 - 1)).permutation(problem.n)
     shard = np.empty(problem.n, dtype=np.int64)
     shard[order] = np.arange(problem.n) % count
     alive = jnp.ones(problem.n)

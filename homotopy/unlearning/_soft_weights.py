@@ -124,14 +124,14 @@ def hard_removal(
 
 
 def weight_influences(
-    problem: Problem, theta: Any, metric: AbstractMetric, utility: AbstractMetric, *, damping: Number = 0.0
+    problem: Problem, trained: Any, metric: AbstractMetric, utility: AbstractMetric, *, damping: Number = 0.0
 ) -> tuple[Float[Array, "2"], Float[Array, "2 n"]]:
-    """(M, U) at θ and their derivatives by every point's weight, −∇Mᵀ H⁻¹ ∇ℓ_i (per unit of weight added).
+    """(M, U) at θ = `trained` and their derivatives by every point's weight, −∇Mᵀ H⁻¹ ∇ℓ_i (per unit of weight added).
 
     They are those of the minimiser where θ is one. Raises `WorkError` where H (+ nλ) is singular or anything overflows,
     `RequestError` if a metric holds points that the problem's loss cannot judge.
     """
-    here, shift = _checks.problem(problem).check_theta(theta, "theta"), number(damping, "damping", least=0.0)
+    here, shift = _checks.problem(problem).check_theta(trained, "trained"), number(damping, "damping", least=0.0)
     if not isinstance(metric, AbstractMetric) or not isinstance(utility, AbstractMetric):
         raise RequestError("metric and utility must be metrics, such as DemographicParity(x, group) and Utility(data)")
     # Here, because inside the compiled job there are no labels to look at; a metric of the user's own included.

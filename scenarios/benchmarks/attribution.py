@@ -11,6 +11,7 @@
 import argparse
 import time
 import warnings
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -58,11 +59,13 @@ def tmc(repeats: int) -> None:
     x = x[rows]
     problem = Problem(LogisticRegression(), Dataset(x[:n], y[:n]), delete=0, ridge=ridge)
     utility = RefitUtility(problem, Dataset(x[n:], y[n:]))
-    options = {"permutations": 50, "truncation": 0.0, "stop_change": None, "batch": 50}
+    value = partial(
+        truncated_monte_carlo_shapley, utility, n, permutations=50, truncation=0.0, stop_change=None, batch_size=50
+    )
     began = time.perf_counter()
-    found = truncated_monte_carlo_shapley(utility, n, **options)
+    found = value()
     first = time.perf_counter() - began
-    ours = best_of(lambda: truncated_monte_carlo_shapley(utility, n, **options).values, repeats) / found.evaluations
+    ours = best_of(lambda: value().values, repeats) / found.evaluations
     orders = np.stack([np.random.default_rng([0, k]).permutation(n) for k in range(2)])
     values, _ = utility.walk(orders, 0.0, 0.0, n + 1)
     for tolerance in (1e-4, 1e-8):
@@ -177,7 +180,7 @@ def games(_: int) -> None:
             value = game(kind, np.random.default_rng([seed, 0]))
             exact = exact_shapley(value, 6, vectorised=True)
             found = truncated_monte_carlo_shapley(
-                value, 6, permutations=3000, truncation=0.0, stop_change=None, batch=batch, seed=seed, vectorised=True,
+                value, 6, permutations=3000, truncation=0.0, stop_change=None, batch_size=batch, seed=seed, vectorised=True,
                 stop_width=(0.2, 0.5)[seed // 5 % 2] * max(np.ptp(exact), np.abs(exact).mean()),
             )  # fmt: skip
             interval = found.interval()
@@ -217,11 +220,13 @@ def coverage(_: int, cases=CASES) -> None:
         for seed in range(6):
             problem = Problem(LinearRegression(), datasets.random_linear(100, 5, seed=seed), delete=0)
             theta, asked = optimum(problem).theta, datasets.random_linear(10, 5, seed=100 + seed)
-            posterior = {"inverse_temperature": 1.0, "localisation": 1.0, "queries": asked}
-            truth = np.asarray(gaussian_bayesian_influence(problem, theta, **posterior))
-            found = bayesian_influence(
-                problem, theta, seed=seed, method=method, **posterior, **{"draws": 600, **options}
+            truth = np.asarray(
+                gaussian_bayesian_influence(problem, theta, inverse_temperature=1.0, localisation=1.0, queries=asked)
             )
+            found = bayesian_influence(
+                problem, theta, seed=seed, method=method, inverse_temperature=1.0, localisation=1.0, queries=asked,
+                **{"draws": 600, **options},
+            )  # fmt: skip
             interval = found.interval()
             inside.append(np.mean((interval[..., 0] <= truth) & (truth <= interval[..., 1])))
             sizes.append(np.mean(np.ptp(interval, axis=-1)) / 2 / np.abs(truth).max())

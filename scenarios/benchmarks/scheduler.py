@@ -19,12 +19,17 @@ import scipy.linalg
 import scipy.optimize
 
 from homotopy import MLP, Problem, Step, datasets, energy, search, simulate
-from homotopy.scheduler import BangBangFlow, search_all
-from homotopy.scheduler._bang_bang import search_bang_bang
-from homotopy.scheduler._dual import dual_bound
-from homotopy.scheduler._linear import linear_control
-from homotopy.scheduler._switching import Bang, Window, window
-from homotopy.scheduler._value_function import value_function_bound
+from homotopy.scheduler import (
+    Bang,
+    BangBangFlow,
+    Window,
+    dual_bound,
+    linear_control,
+    search_all,
+    search_bang_bang,
+    value_function_bound,
+    window,
+)
 
 from .._instances import Instance, random_instance
 
@@ -146,7 +151,7 @@ def batch(quick: bool) -> None:
     problem, theta0, s, t1 = random_instance(0, 10, n=200)
     points = np.arange(40 if quick else 200)
     for certify in (False, True):
-        table, seconds = timed(search_all, problem, theta0, s=s, t1=t1, deletes=points, certify=certify)
+        table, seconds = timed(search_all, problem, theta0, s=s, t1=t1, delete=points, certify=certify)
         print(f"  search_all(certify={certify}): {1e3 * seconds / len(points):.2f} ms per point")
     print(f"  {table}")
     flow = BangBangFlow(problem)
@@ -275,8 +280,9 @@ def network(quick: bool) -> None:
 
 def network_field(ca: Any, problem: Problem) -> Any:
     """θ̇ of a one-hidden-layer tanh network with one output, symbolically."""
-    x, y, width = np.asarray(problem.data.x), np.asarray(problem.data.y), problem.model.width
+    x, y = np.asarray(problem.data.x), np.asarray(problem.data.y)
     theta, e, features = ca.SX.sym("theta", problem.dim), ca.SX.sym("e"), x.shape[1]
+    width = (problem.dim - 1) // (features + 2)
     a = ca.reshape(theta[: width * features], features, width).T
     b = theta[width * features : width * (features + 1)]
     c = theta[width * (features + 1) : width * (features + 2)]

@@ -153,7 +153,7 @@ def test_tmc_covers_the_exact_values_at_twelve_points_and_resumes():
     problem, queries = classes(n=12)
     utility = RefitUtility(problem, queries)
     exact = exact_shapley(utility, 12)
-    options = {"truncation": 0.0, "stop_change": None, "batch": 50, "seed": 0}
+    options = {"truncation": 0.0, "stop_change": None, "batch_size": 50, "seed": 0}
     found = truncated_monte_carlo_shapley(utility, 12, permutations=400, **options)
     interval = found.interval(0.95, simultaneous=True)
     assert ((interval[:, 0] <= exact) & (exact <= interval[:, 1])).all()
@@ -238,7 +238,7 @@ def test_stopping_at_a_narrow_interval_keeps_its_level():
 
         exact = exact_shapley(value, 5, vectorised=True)
         found = truncated_monte_carlo_shapley(
-            value, 5, permutations=3000, stop_width=0.25, batch=10, seed=seed, vectorised=True
+            value, 5, permutations=3000, stop_width=0.25, batch_size=10, seed=seed, vectorised=True
         )
         assert found.converged
         assert "valid at any stopping time" in found.reason
@@ -251,7 +251,7 @@ def test_contributions_not_seen_yet_are_allowed_for():
     def value(masks):  # all forty together are worth 1, and fewer nothing: each adds 1 in one of forty orders
         return np.all(masks, axis=1).astype(float)
 
-    options = {"stop_width": 0.02, "vectorised": True, "batch": 20}
+    options = {"stop_width": 0.02, "vectorised": True, "batch_size": 20}
     found = truncated_monte_carlo_shapley(value, 40, permutations=100, **options)
     assert not found.converged  # some have only contributed zeros
     assert (found.values == 0).any()
@@ -265,17 +265,17 @@ def test_contributions_not_seen_yet_are_allowed_for():
 def test_an_asked_width_is_of_the_whole_game_unless_truncation_is_asked_for_too():
     problem, queries = linear(n=5, ridge=0.5)
     utility = RefitUtility(problem, queries)
-    whole = truncated_monte_carlo_shapley(utility, 5, permutations=40, batch=20, stop_width=1e-3)
+    whole = truncated_monte_carlo_shapley(utility, 5, permutations=40, batch_size=20, stop_width=1e-3)
     assert whole.evaluations == 200
     assert not whole.converged  # the mean relative change plays no part beside it
-    cut = truncated_monte_carlo_shapley(utility, 5, permutations=40, batch=20, stop_width=1e-3, truncation=0.2)
+    cut = truncated_monte_carlo_shapley(utility, 5, permutations=40, batch_size=20, stop_width=1e-3, truncation=0.2)
     assert "the bias of truncation = 0.2 is not in them" in cut.reason
 
 
 def test_gradient_shapley_sums_to_the_gain_of_the_descent():
     problem, queries = classes()
     utility = RefitUtility(problem, queries)
-    found = gradient_shapley(problem, utility, step=0.1, permutations=3, batch=2, stop_change=None)
+    found = gradient_shapley(problem, utility, step=0.1, permutations=3, batch_size=2, stop_change=None)
     x, y = np.asarray(problem.data.x), np.asarray(problem.data.y)
     total = np.zeros(12)
     for k in range(3):

@@ -14,7 +14,7 @@ def initial(m=6):
 def test_the_reduced_system_is_that_of_scipy():
     m, epsilon = 6, 1e-2
     phi, sigma = np.array([0.7, 1.0, 0.5]), np.array([1.0, 0.8, 1.2])
-    found = two_layer_time_scales([epsilon, 0.1, 0.2, 0.3], phi=phi, sigma=sigma, initial=initial(m), t1=2.0, times=200)
+    found = two_layer_time_scales([epsilon, 0.1, 0.2, 0.3], phi=phi, sigma=sigma, initial=initial(m), t1=2.0, count=200)
 
     def velocity(t, y):
         a, s = y[:m], y[m:]
@@ -39,7 +39,7 @@ def test_the_reduced_system_is_that_of_scipy():
 
 
 def test_exponents_are_within_fifteen_per_cent_of_theory():
-    found = two_layer_time_scales([1e-4, 1e-6, 1e-7, 1e-8], initial=initial(), times=200)
+    found = two_layer_time_scales([1e-4, 1e-6, 1e-7, 1e-8], initial=initial(), count=200)
     slopes = found.exponents(3)[:, 0]
     np.testing.assert_allclose(slopes, theoretical_exponents(3), rtol=0.15)
     assert np.all(np.diff(found.learnt, axis=1) > 0)

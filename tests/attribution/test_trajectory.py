@@ -183,7 +183,7 @@ def test_descent_that_diverges_says_so():
         (lambda p, t: flow_influence_kernel(p, t, t1=1.0, ts=[0.0, 2.0]), "but ends at 2"),
         (lambda p, t: tracin(p, np.zeros((2, 5)), 1.0), "thetas must have shape"),
         (lambda p, t: tracin(p, np.zeros((2, 3)), [1.0, 2.0, 3.0]), "scales"),
-        (lambda p, t: source_influence(p, np.zeros((2, 3)), [1.0, 0.0]), "times must increase"),
+        (lambda p, t: source_influence(p, np.zeros((2, 3)), [1.0, 0.0]), "ts must increase"),
         (lambda p, t: source_influence(p, np.zeros((2, 3)), [0.0, 1.0], segments=2), "segments"),
         (lambda p, t: source_influence(p, np.zeros((2, 3)), [0.0, 1.0], segments=1, hessian="no"), "hessian"),
     ],

@@ -24,7 +24,7 @@ def test_the_chain_is_made_of_the_named_endpoints():
     problem = problems.teacher_student(ridge=0.01)
     theta0 = problem.initial(0)
     theta_s = simulate(problem, Constant(1.0), theta0, t1=2.0, ts=[2.0]).theta1
-    found = decompose_error(problem, theta0, damping=0.1, training_time=2.0, solver=LiSSA(steps=3))
+    found = decompose_error(problem, theta0, damping=0.1, t1=2.0, solver=LiSSA(steps=3))
     chain = [
         leave_one_out(problem, theta0=theta0).theta,
         leave_one_out(problem, start="warm", theta=theta_s).theta,
@@ -62,7 +62,7 @@ def test_least_squares_has_two_gaps_only():
 def test_many_runs_and_their_intervals():
     problem = problems.logistic()
     found = decompose_errors(
-        problem, points=[[0, 1], [2, 3], [4, 5]], seeds=[0, 1], damping=0.1, training_time=3.0, retrain_time=20.0
+        problem, delete=[[0, 1], [2, 3], [4, 5]], seeds=[0, 1], damping=0.1, t1=3.0, retrain_t1=20.0
     )
     assert found.outputs.shape == (2, 3, 5)
     np.testing.assert_allclose(found.shares().sum(axis=-1), 1.0)
@@ -94,4 +94,4 @@ def test_refusals():
     with pytest.raises(RequestError, match="damping must be > 0"):
         decompose_error(problem, np.zeros(3), damping=0.0, theta_s=np.zeros(3))
     with pytest.raises(RequestError, match="at least one"):
-        decompose_errors(problem, points=[], seeds=[0], damping=0.1, training_time=1.0)
+        decompose_errors(problem, delete=[], seeds=[0], damping=0.1, t1=1.0)

@@ -33,7 +33,7 @@ def test_logistic_by_finite_differences():
     finite = (thetas[0] - 2 * thetas[1] + thetas[2]) / step**2
     found = np.asarray(theta_ddot(problem, epsilon=0.5))
     np.testing.assert_allclose(found, finite, atol=1e-5 * np.linalg.norm(found))
-    change = theta_dot_change(problem, points=65)
+    change = theta_dot_change(problem, count=65)
     assert change.integral < 1e-4 * change.change
     assert change.change <= change.bound
     np.testing.assert_allclose(change.theta_dot_full, ends[0].theta_dot, rtol=1e-9)
@@ -43,7 +43,7 @@ def test_logistic_by_finite_differences():
 def test_network_third_derivatives():
     problem = problems.teacher_student(ridge=0.01)
     theta = optimum(problem, start=problem.initial(0)).theta
-    found = theta_dot_change(problem, start=theta, points=129)
+    found = theta_dot_change(problem, start=theta, count=129)
     # The identity θ̇(1) − θ̇(0) = ∫θ̈ fails at once if θ̈ lacks its third derivative or the factor 2.
     assert found.integral < 1e-3 * found.change
     assert found.change <= found.bound

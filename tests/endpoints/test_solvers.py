@@ -1,6 +1,7 @@
 """(B + nλI)⁻¹v: every solver against the dense answer, each with an honest residual."""
 
 import re
+from contextlib import contextmanager
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,8 @@ import problems
 import pytest
 
 from homotopy import MLP, Dataset, LinearRegression, Problem, RequestError, WorkError
+from homotopy._progress import Progress
+from homotopy.attribution import truncated_monte_carlo_shapley
 from homotopy.endpoints import (
     CG,
     EKFAC,
@@ -80,7 +83,7 @@ def test_low_rank_takes_the_best_step_beyond_its_eigenvectors(curvature, rows):
 
 
 def test_stochastic_lissa_comes_close(curvature, rows):
-    found = solve_all(curvature, rows[:1], LiSSA(steps=6000, batch=3))
+    found = solve_all(curvature, rows[:1], LiSSA(steps=6000, batch_size=3))
     assert found.residual[0] < 0.15
     everything = jnp.arange(curvature.problem.n)
     np.testing.assert_allclose(
@@ -160,8 +163,29 @@ def test_matrix_free_memory_is_linear_in_the_parameters():
 
 def test_progress_can_be_shown(capsys):
     problem = problems.logistic()
-    plain, shown = (influence(problem, solver="cg", progress=progress).theta_dot for progress in (False, True))
+    watch = _Watch()
+    plain, shown, own = (influence(problem, solver="cg", progress=seen).theta_dot for seen in (False, True, watch))
     np.testing.assert_allclose(plain, shown, rtol=1e-12)
+    np.testing.assert_allclose(plain, own, rtol=1e-12)
+    self_influence(problem, solver="cg", progress=watch)
+    truncated_monte_carlo_shapley(lambda mask: mask.sum(), 3, permutations=6, batch_size=2, progress=watch)
+    assert watch.seen == [("influence", None, 0), ("influence", None, 0), ("TMC-Shapley", 3, 3)]
+    with pytest.raises(RequestError, match="progress must be True, False or a Progress"):
+        influence(problem, solver="cg", progress="yes")
+
+
+class _Watch(Progress):
+    """Keeps what it is told: every task with its total and the steps that were made."""
+
+    def __init__(self):
+        super().__init__(shown=False)
+        self.seen = []
+
+    @contextmanager
+    def task(self, description, total=None):
+        steps = []
+        yield lambda count=1: steps.append(count)
+        self.seen.append((description, total, sum(steps)))
 
 
 def test_refusals():
@@ -207,7 +231,7 @@ def test_lissa_that_must_diverge_or_did_is_refused():
     x = np.concatenate([[[10.0, 0.0]], 0.1 * np.random.default_rng(0).standard_normal((99, 2))])
     outlier = Problem(LinearRegression(), Dataset(x, np.ones(100)), delete=0)
     with pytest.raises(WorkError, match="LiSSA diverged: the residual of the influence is"):
-        solve_rows(Curvature(outlier, jnp.zeros(2)), jnp.ones((1, 2)), LiSSA(batch=1, scale=60.0))
+        solve_rows(Curvature(outlier, jnp.zeros(2)), jnp.ones((1, 2)), LiSSA(batch_size=1, scale=60.0))
 
 
 @pytest.mark.parametrize("solver", [LiSSA(steps=2), CG(max_steps=1)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from homotopy import Dataset, LinearRegression, Problem, RequestError, leave_one_out, leverage
-from homotopy.hypotheses._hypothesis import Silent
+from homotopy.run import Progress
 from homotopy.scenarios import atlas
 
 
@@ -38,7 +38,7 @@ def test_an_added_point_has_the_leverage_and_residual_of_its_place(lever, residu
 
 
 def test_the_run_counts_what_it_drew():
-    result = atlas.run(atlas.Settings(cells=3, points=3), Silent())
+    result = atlas.run(atlas.Settings(cells=3, points=3), Progress(shown=False))
     data = result.data
     assert data.start_kind.shape == (3, 3)
     assert (data.start_gain >= 1.0).all()
@@ -50,4 +50,4 @@ def test_the_run_counts_what_it_drew():
 @pytest.mark.parametrize("wrong", [{"cells": 2}, {"reach": 0.0}, {"condition": 0.5}, {"horizon": -1.0}])
 def test_settings_are_checked(wrong):
     with pytest.raises(RequestError):
-        atlas.run(atlas.Settings(**wrong), Silent())
+        atlas.run(atlas.Settings(**wrong), Progress(shown=False))

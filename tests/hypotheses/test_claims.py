@@ -9,10 +9,10 @@ import pytest
 
 from homotopy import Constant, Dataset, Greedy, LinearDecay, LinearRegression, Problem, energy, leave_one_out, simulate
 from homotopy.hypotheses import Scale, builtin, decide
-from homotopy.hypotheses._hypothesis import Silent
 from homotopy.hypotheses._instances import random_batch
 from homotopy.hypotheses._searched import Searched, decay_energies, greedy_energy, searched
 from homotopy.hypotheses.claims import _attribution, _flow, _influence, _steps
+from homotopy.run import Progress
 from homotopy.scheduler._linear import linear_control
 from homotopy.scheduler._switching import window
 from homotopy.unlearning import hard_removal
@@ -24,7 +24,7 @@ def _verdict(id, scale=SMALL, **changed):
     """The verdict of a built-in hypothesis, with keyword arguments of its check replaced."""
     hypothesis = builtin()[id]
     if changed:
-        return hypothesis.rule(hypothesis.check(scale, Silent(), **changed).evidence), None
+        return hypothesis.rule(hypothesis.check(scale, Progress(shown=False), **changed).evidence), None
     result = decide(hypothesis, scale)
     assert result.error is None, result.error
     return result.verdict, result

@@ -225,9 +225,9 @@ def test_all_points_at_once():
         target = Linear(case.x, case.y, (row,), case.theta0).limit(0.0)
         assert 0.5 * np.sum((np.asarray(kept) - target) ** 2) == pytest.approx(one.energy, rel=1e-9)
     starts = np.random.default_rng(0).standard_normal((3, 3))
-    assert search_all(case.problem, starts, s=s, t1=t1, deletes=[4, 4, 4]).energies.shape == (3,)
-    with pytest.raises(RequestError, match="deletes must lie in 0…11"):
-        search_all(case.problem, case.theta0, t1=t1, deletes=[12])
+    assert search_all(case.problem, starts, s=s, t1=t1, delete=[4, 4, 4]).energies.shape == (3,)
+    with pytest.raises(RequestError, match="delete must lie in 0…11"):
+        search_all(case.problem, case.theta0, t1=t1, delete=[12])
     assert "searches" in str(table)
     assert table.reasons == ("",) * 12
 
@@ -250,7 +250,7 @@ def test_a_point_without_an_answer_costs_its_row_only():
     with pytest.raises(WorkError, match=r"row 0 \(point 0\) has no answer: θ\(s\) − θ\*₋ must be between"):
         table.schedule(0)
     with pytest.raises(RequestError, match="must be between"):
-        search_all(problem, [0.0], t1=1.0, deletes=[0, 0])
+        search_all(problem, [0.0], t1=1.0, delete=[0, 0])
 
 
 def test_the_table_says_how_many_digits_are_left():

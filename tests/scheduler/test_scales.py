@@ -77,7 +77,7 @@ def test_y_and_theta0_by_powers_of_ten(factor):
             gaps = [one.certificate.gap / one.baseline_energy for one in (plain, scaled)]
             assert gaps == pytest.approx([0.0, 0.0], abs=1e-9)
     tables = [
-        search_all(Problem(LinearRegression(), Dataset(x, by * y), delete=0), by * theta0, t1=1.5, deletes=[0, 3, 5])
+        search_all(Problem(LinearRegression(), Dataset(x, by * y), delete=0), by * theta0, t1=1.5, delete=[0, 3, 5])
         for by in (1.0, factor)
     ]
     np.testing.assert_array_equal(tables[0].reached, tables[1].reached)

@@ -64,7 +64,7 @@ def test_relearning_counts_steps():
     while float(both(theta)[0]) / 2 > level:
         theta, count = theta - 0.02 * both(theta)[1], count + 1
     assert steps == count > 0
-    assert relearn_time(problem, start, step=0.02, level=level, most=3) == 3
+    assert relearn_time(problem, start, step=0.02, level=level, max_steps=3) == 3
     assert relearn_time(problem, theta, step=0.02, level=level) == 0
 
 

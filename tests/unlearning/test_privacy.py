@@ -26,7 +26,7 @@ from homotopy import (
 )
 from tests.problems import logistic, random_ols, softmax
 
-PAPER = {"n": 1000, "lipschitz": 1.05, "smoothness": 3.95, "strong_convexity": 0.05, "steps": 25,
+PAPER = {"n": 1000, "lipschitz": 1.05, "smoothness": 3.95, "strong_convexity": 0.05, "unlearn_steps": 25,
          "privacy_epsilon": 5.0, "privacy_delta": 1e-6}  # fmt: skip
 REWIND = {"n": 50, "deleted": 2, "lipschitz": 1.5, "smoothness": 2.0, "step": 0.3, "train_steps": 20}
 
@@ -90,7 +90,7 @@ def test_contradicting_constants_of_a_rewind_are_refused(change, message):
     [
         ({"strong_convexity": 4.0}, "must not exceed smoothness"),
         ({"strong_convexity": 0.0}, "strong_convexity"),
-        ({"steps": 0}, "steps"),
+        ({"unlearn_steps": 0}, "steps"),
         ({"n": 1}, "n must"),
         ({"privacy_epsilon": 0.0}, "privacy_epsilon"),
         ({"privacy_epsilon": -1.0}, "privacy_epsilon"),

@@ -277,7 +277,7 @@ def test_constants_of_another_run_are_refused():
     with pytest.raises(RequestError, match="which the run may leave"):
         langevin(problem, start, train_steps=10, unlearn_steps=1, temperature=0.1, constants=small)
     with pytest.raises(RequestError, match="which the run may leave"):
-        delete_in_sequence(problem, start, [0], train_steps=10, steps=1, constants=small)
+        delete_in_sequence(problem, start, [0], train_steps=10, unlearn_steps=1, constants=small)
     inside = rewind_to_delete(problem, start, train_steps=10, rewind_steps=1, radius=1e-3, constants=small, **BUDGET)
     assert inside.guarantee.holds
     whole, single = estimate_constants(problem, radius=5.0), estimate_constants(problem, radius=5.0, per_point=True)
@@ -302,7 +302,9 @@ def test_a_step_that_does_not_contract_has_no_bound():
         assert math.isinf(answer.distance_bound)
         assert "distance to" not in str(answer)
         assert not answer.guarantee.holds
-        found = delete_in_sequence(problem, theta0, [0, 1], step=step, train_steps=20, steps=3, constants=constants)
+        found = delete_in_sequence(
+            problem, theta0, [0, 1], step=step, train_steps=20, unlearn_steps=3, constants=constants
+        )
         assert np.isinf(found.bounds).all()
 
 
@@ -407,7 +409,7 @@ def test_deletions_in_sequence_are_single_deletions_strung_together():
     instance = random_ols(n=10, ridge=0.2)
     problem, theta0, step = instance.problem, 0.2 * instance.theta0, 0.02
     points = [3, 7, 1]
-    found = delete_in_sequence(problem, theta0, points, step=step, train_steps=9, steps=4, radius=5.0)
+    found = delete_in_sequence(problem, theta0, points, step=step, train_steps=9, unlearn_steps=4, radius=5.0)
     theta = loop(problem, theta0, [1] * 9, step)
     for request in range(3):
         theta = loop(problem.deleting(points[: request + 1]), theta, [0] * 4, step)
@@ -415,7 +417,7 @@ def test_deletions_in_sequence_are_single_deletions_strung_together():
         exact = optimum(problem.deleting(points[: request + 1]), 0.0).theta
         assert np.linalg.norm(theta - exact) <= found.bounds[request]
     back = delete_in_sequence(
-        problem, theta0, points, step=step, train_steps=9, steps=4, algorithm="rewind", radius=5.0
+        problem, theta0, points, step=step, train_steps=9, unlearn_steps=4, algorithm="rewind", radius=5.0
     )
     for request in range(3):
         expected = loop(problem.deleting(points[: request + 1]), theta0, [1] * 5 + [0] * 4, step)
@@ -423,7 +425,7 @@ def test_deletions_in_sequence_are_single_deletions_strung_together():
     assert back.bounds[2] == pytest.approx(3 * back.bounds[0])
     assert not back.retrained.any()
     forced = delete_in_sequence(
-        problem, theta0, points, step=step, train_steps=9, steps=4, algorithm="rewind", radius=5.0,
+        problem, theta0, points, step=step, train_steps=9, unlearn_steps=4, algorithm="rewind", radius=5.0,
         sensitivity=1.5 * back.bounds[0],
     )  # fmt: skip
     np.testing.assert_array_equal(forced.retrained, [False, True, False])
@@ -440,26 +442,29 @@ def test_deletions_in_sequence_are_single_deletions_strung_together():
         ([1, 9], {}, "delete must lie"),
         ([1], {"sensitivity": 1.0}, "descend would ignore"),
         ([1], {"algorithm": "rewind", "radius": 9.0, "sensitivity": 1e-9}, "allow one deletion"),
-        ([1], {"algorithm": "rewind", "steps": 10}, "rewind_steps"),
+        ([1], {"algorithm": "rewind", "unlearn_steps": 10}, "rewind_steps"),
     ],
 )
 def test_sequences_that_make_no_sense_are_refused(points, options, message):
     instance = random_ols(ridge=0.1)
     with pytest.raises(RequestError, match=message):
         delete_in_sequence(
-            instance.problem, instance.theta0, list(points), **{"train_steps": 9, "steps": 4, "step": 0.01, **options}
+            instance.problem,
+            instance.theta0,
+            list(points),
+            **{"train_steps": 9, "unlearn_steps": 4, "step": 0.01, **options},
         )
 
 
 def test_the_best_schedule_is_at_least_as_good_as_both():
     problem, theta0 = scalar().problem, scalar().theta0
     for start in ("trained", "checkpoint"):
-        best = optimal_schedule(problem, theta0, step=0.05, train_steps=30, unlearn_steps=25, start=start)
+        best = optimal_schedule(problem, theta0, step=0.05, train_steps=30, unlearn_steps=25, origin=start)
         plain = simulate(problem, Step(best.unlearn_from), theta0, t1=best.t1).theta1
         assert abs(float(best.theta[0]) - 1.0) <= abs(float(plain[0]) - 1.0) + 1e-12
     assert abs(float(best.theta[0]) - 1.0) < 1e-9  # from the checkpoint ½ ln 3 is still to come: reached exactly
     assert "certificate" in str(best)
-    nowhere = optimal_schedule(problem, [1.0], step=0.05, train_steps=1, unlearn_steps=1, start="checkpoint")
+    nowhere = optimal_schedule(problem, [1.0], step=0.05, train_steps=1, unlearn_steps=1, origin="checkpoint")
     assert "the target is reached; certificate reached" in nowhere.notes[0]  # θ₀ is θ*₋: E = 0, and 0/0 is no gain
 
 
@@ -471,7 +476,7 @@ def test_the_best_schedule_is_one_in_distance(options):
 
 def test_coupled_descent_refuses_what_does_not_fit():
     problem, theta0 = scalar().problem, scalar().theta0
-    with pytest.raises(RequestError, match="points must lie"):
+    with pytest.raises(RequestError, match="delete must lie"):
         coupled_descent(problem, theta0[None], np.array([[5]]), np.ones((1, 3)), step=0.1)
     with pytest.raises(RequestError, match="batches"):
         coupled_descent(

@@ -39,7 +39,7 @@ DONE = homotopy.descend_to_delete(PROBLEM, ZERO, **RUN, unlearn_steps=4, **BUDGE
 REMOVED = homotopy.certified_removal(PROBLEM, [0], perturbation=1.0, **BUDGET)
 CONSTANTS = {"n": 50, "deleted": 2, "lipschitz": 1.5, "smoothness": 2.0, "step": 0.3, "train_steps": 20}
 SHAPES = {
-    "theta0": np.zeros((2, 3)), "points": np.array([[1]]), "epsilons": np.ones((1, 4)), "step": 0.01,
+    "theta0": np.zeros((2, 3)), "delete": np.array([[1]]), "epsilons": np.ones((1, 4)), "step": 0.01,
     "batches": np.zeros((2, 4, 1), dtype=int), "radius": 1.0,
 }  # fmt: skip
 ROWS = np.random.default_rng(0).standard_normal((6, 2))
@@ -56,17 +56,18 @@ CALLS = {
                  "radius": 5.0, "key": 0, "privacy_delta": 1e-5, "publications": 1},
     "langevin_temperature": {"problem": PROBLEM, "constants": KNOWN, **RUN, "unlearn_steps": 4, **BUDGET},
     "langevin_renyi": {**CONSTANTS, "unlearn_steps": 5, "noise": 0.1, "strong_convexity": 0.1},
-    "certified_removal": {"problem": PROBLEM, "requests": [0, 1], "perturbation": 1.0, **BUDGET, "key": 0, "publications": 1},
-    "delete_in_sequence": {"problem": PROBLEM, "theta0": ZERO, "points": [0, 1], "algorithm": "rewind", **RUN, "steps": 2,
+    "certified_removal": {"problem": PROBLEM, "delete": [0, 1], "perturbation": 1.0, **BUDGET, "key": 0, "publications": 1},
+    "delete_in_sequence": {"problem": PROBLEM, "theta0": ZERO, "delete": [0, 1], "algorithm": "rewind", **RUN, "unlearn_steps": 2,
                            "batch_size": None, "radius": 5.0, "key": 0, "sensitivity": None},
     "coupled_descent": {"problem": PROBLEM, **SHAPES},
     "coupled_sensitivity": {"problem": PROBLEM, "batches": np.zeros((4, 2), dtype=int), "step": 0.001, "rewind_steps": 2,
                             "constants": estimate_constants(PROBLEM, per_point=True)},
-    "mini_batches": {"key": 0, "n": 5, "steps": 4, "size": 2},
-    "optimal_schedule": {"start": "trained", "step": 0.1, "train_steps": 3, "unlearn_steps": 2, "theta0": ZERO,
+    "mini_batches": {"key": 0, "n": 5, "steps": 4, "batch_size": 2},
+    "optimal_schedule": {"origin": "trained", "step": 0.1, "train_steps": 3, "unlearn_steps": 2, "theta0": ZERO,
                          "problem": PROBLEM, "goal": "time"},
     "estimate_constants": {"problem": PROBLEM, "radius": 1.0, "thetas": ZERO[None], "per_point": False},
-    "descent_to_delete_sigma": {"n": 100, "lipschitz": 1.0, "smoothness": 4.0, "strong_convexity": 0.1, "steps": 5, **BUDGET},
+    "descent_to_delete_sigma": {"n": 100, "lipschitz": 1.0, "smoothness": 4.0, "strong_convexity": 0.1,
+                                "unlearn_steps": 5, **BUDGET},
     "rewind_to_delete_sensitivity": {**CONSTANTS, "rewind_steps": 3, "strong_convexity": 0.1},
     "gaussian_sigma": {"sensitivity": 1.0, "privacy_epsilon": 0.5, "privacy_delta": 1e-5},
     "gaussian_delta": {"sensitivity": 1.0, "sigma": 1.0, "privacy_epsilon": 0.5},
@@ -80,16 +81,16 @@ CALLS = {
     "gradient_difference": {"problem": PROBLEM, "trained": ZERO, "step": 0.01, "steps": 2, "ascent": 0.5},
     "fine_tune": {"problem": PROBLEM, "trained": ZERO, "step": 0.01, "steps": 2, "radius": 4.0, "batch_size": 2, "key": 0},
     "retrain": {"problem": PROBLEM, "theta0": ZERO, "step": 0.01, "steps": 2, "trained": ZERO},
-    "sisa": {"problem": PROBLEM, "theta0": ZERO, "shards": 2, "step": 0.01, "train_steps": 4, "key": 0},
+    "sisa": {"problem": PROBLEM, "theta0": ZERO, "shards": 2, "step": 0.01, "train_steps": 4, "seed": 0},
     "soft_weights": {"problem": PROBLEM, "trained": ZERO, "metric": PARITY, "utility": UTILITY, "share": 0.1,
                      "utility_tolerance": 0.1, "lower": -1.0, "upper": 1.0, "damping": 0.1},
     "hard_removal": {"problem": PROBLEM, "trained": ZERO, "metric": PARITY, "utility": UTILITY, "count": 2, "share": 0.1,
                      "damping": 0.1},
-    "weight_influences": {"problem": PROBLEM, "theta": ZERO, "metric": PARITY, "utility": UTILITY, "damping": 0.1},
+    "weight_influences": {"problem": PROBLEM, "trained": ZERO, "metric": PARITY, "utility": UTILITY, "damping": 0.1},
     "smallest_weights": {"a": np.array([1.0, -1.0]), "u": np.array([0.1, 0.2]), "change": -0.5, "budget": 0.1,
                          "lower": -1.0, "upper": 1.0},
     "tug_of_war": {"accuracies": [0.5], "retrained": [0.6]},
-    "relearn_time": {"problem": PROBLEM, "theta": ZERO, "step": 0.01, "level": 0.1, "most": 5},
+    "relearn_time": {"problem": PROBLEM, "theta": ZERO, "step": 0.01, "level": 0.1, "max_steps": 5},
     "measure": {"problem": PROBLEM, "theta": ZERO, "retrained": ZERO, "test": PROBLEM.data},
     "attack_features": {"problem": PROBLEM, "theta": ZERO, "data": PROBLEM.data},
     "membership_inference": {"members": ROWS, "others": ROWS + 0.1, "folds": 2, "repeats": 1, "resamples": 2, "seed": 0},
@@ -99,13 +100,13 @@ CALLS = {
     "AdversarialLoss": {"data": PROBLEM.data, "radius": 0.1, "coordinates": np.ones(3)},
 }  # fmt: skip
 METHODS = {
-    "SISA.delete": (SHARD.delete, {"points": [1]}),
+    "SISA.delete": (SHARD.delete, {"delete": [1]}),
     "SISA.predict": (SHARD.predict, {"x": np.ones((2, 3))}),
     "Unlearned.publish": (DONE.publish, {"key": 0}),
     "CertifiedRemoval.publish": (REMOVED.publish, {"request": 0}),
 }
 # A full-sized answer to an odd but sensible request takes long, and is no question of this test.
-LARGE = {"steps", "train_steps", "unlearn_steps", "most", "resamples", "repeats"}
+LARGE = {"steps", "train_steps", "unlearn_steps", "max_steps", "resamples", "repeats"}
 
 
 @pytest.mark.parametrize("name", [*CALLS, *METHODS])

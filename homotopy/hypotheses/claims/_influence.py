@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._errors import RequestError, WorkError
-from ...endpoints import influence, newton_estimate, optimum, theta_dot_change, weight_jacobian
-from ...endpoints._derivatives import theta_dot
+from ...endpoints import influence, newton_estimate, optimum, theta_dot, theta_dot_change, weight_jacobian
 from ...problem import MLP, Dataset, LogisticRegression, Problem, datasets
 from .._evidence import median, rank_correlation, share, within
 from .._hypothesis import Finding, Hypothesis, Rule, Scale, Slip
@@ -313,7 +312,7 @@ def _network_changes(seed: int, advance: Any) -> list[tuple[float, float]]:
     found = []
     for point in np.random.default_rng(seed).choice(20, 6, replace=False):
         try:
-            here = theta_dot_change(problem.deleting(int(point)), start=full, points=17)
+            here = theta_dot_change(problem.deleting(int(point)), start=full, count=17)
         except (WorkError, RequestError):  # a fold on the way: there is no θ(0) on this branch
             continue
         size = float(jnp.linalg.norm(here.theta_dot_full))

@@ -206,7 +206,7 @@ def _h03(scale: Scale, progress: Any, *, last: int = 3) -> Finding:
     with progress.task("decomposing errors", len(families) * len(_DAMPINGS)) as advance:
         for family, (problem, points, seeds, time) in families.items():
             for damping in _DAMPINGS:
-                found = decompose_errors(problem, points=points, seeds=seeds, damping=damping, training_time=time)
+                found = decompose_errors(problem, delete=points, seeds=seeds, damping=damping, t1=time)
                 gaps = np.asarray(found.outputs).reshape(-1, 5)
                 good = np.asarray(found.converged).reshape(-1, 6)[:, :4].all(axis=1) & (gaps.sum(axis=1) > 0)
                 gaps = gaps[good]

@@ -372,8 +372,7 @@ def _h16(scale: Scale, progress: Any, *, table: Table = searched) -> Finding:
 
 def _events(scale: Scale) -> float:
     """E of the sampled greedy schedule against the package's, which finds its switches as events (four problems in d = 2)."""
-    from ...scheduler._linear import linear_control
-    from ...scheduler._switching import window
+    from ...scheduler import linear_control, window
     from .._searched import greedy_energy
 
     batch = random_batch(scale, 2, min(scale.searches, 8))

@@ -1,17 +1,21 @@
 """Progress bars that appear only where somebody is watching, and only once the wait is worth one.
 
 A bar is drawn when standard error is a terminal and its task has lasted `delay` seconds; it is gone when
-the task ends. Everywhere else the same code runs in silence.
+the task ends. Everywhere else the same code runs in silence. Functions that may take long have an argument `progress`:
+True for bars, False for none, or a `Progress` of the caller's own.
 """
 
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+from ._errors import RequestError
 
 Advance = Callable[..., None]
+_Item = TypeVar("_Item")
 
 
 class _Task:
@@ -59,6 +63,14 @@ class Progress:
             timer.cancel()
             self._end(task)
 
+    def track(self, items: Iterable[_Item], description: str) -> Iterator[_Item]:
+        """The items one by one, a step each."""
+        items = list(items)
+        with self.task(description, len(items)) as advance:
+            for item in items:
+                yield item
+                advance()
+
     def _show(self, task: _Task) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -96,6 +108,15 @@ class Progress:
             display, self._display = self._display, None
             if display is not None:
                 display.stop()
+
+
+def as_progress(value: Any) -> Progress:
+    """`value` as the `Progress` that it asks for: shown for True, silent for False and None, or as given."""
+    if value is None or isinstance(value, bool):
+        return Progress(shown=bool(value))
+    if not callable(getattr(value, "task", None)):
+        raise RequestError(f"progress must be True, False or a Progress, but is of type {type(value).__name__}")
+    return value
 
 
 def _is_watched() -> bool:
