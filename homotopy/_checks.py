@@ -4,23 +4,43 @@ Inside a trace (`jax.jit`, `vmap`, `grad`) there are no values to look at: what 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, SupportsFloat, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._errors import RequestError
 
-# One real number, one whole number, one of a few words, yes or no: a wrong one is refused below with a sentence, not by a
-# type checker.
-Number: TypeAlias = Any
-Whole: TypeAlias = Any
-Choice: TypeAlias = Any
-Flag: TypeAlias = Any
+# What the arguments of public functions are, for type checkers and readers. At run time nothing is asked of them here: a
+# wrong one is refused below with a sentence, not by a checker of types.
+if TYPE_CHECKING:
+
+    class _HasArray(Protocol):
+        """An array of any library, a frame, a series."""
+
+        def __array__(self) -> np.ndarray: ...
+
+    Number: TypeAlias = SupportsFloat
+    Whole: TypeAlias = int
+    Choice: TypeAlias = str
+    Flag: TypeAlias = bool
+    Key: TypeAlias = int | PRNGKeyArray
+    Values: TypeAlias = _HasArray | SupportsFloat | Sequence[SupportsFloat] | Sequence[Sequence[SupportsFloat]]
+else:
+    Number = Annotated[object, "one real number"]
+    Whole = Annotated[object, "one whole number"]
+    Choice = Annotated[object, "one of a few words"]
+    Flag = Annotated[object, "True or False"]
+    Key = Annotated[object, "a seed or a JAX key"]
+    Values = Annotated[object, "numbers, as lists or as arrays of any library"]
+Theta: TypeAlias = Annotated[Values, "dim"]
+Times: TypeAlias = Annotated[Values, "k"]
+Indices: TypeAlias = Annotated[Values, "k"]
+Epsilon: TypeAlias = Annotated[Values, "*deleted"]  # one for all deleted points, or one for each
 
 _LONGEST = 60  # characters of a value that a message quotes
 _MOST = 2**53  # whole numbers above it are not even floats

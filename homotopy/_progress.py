@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 from ._errors import RequestError
 
@@ -110,7 +110,13 @@ class Progress:
                 display.stop()
 
 
-def as_progress(value: Any) -> Progress:
+if TYPE_CHECKING:
+    Watch: TypeAlias = bool | Progress | None
+else:
+    Watch = Annotated[object, "True, False or a Progress"]
+
+
+def as_progress(value: Watch) -> Progress:
     """`value` as the `Progress` that it asks for: shown for True, silent for False and None, or as given."""
     if value is None or isinstance(value, bool):
         return Progress(shown=bool(value))

@@ -5,6 +5,7 @@ finite width, trained by gradient flow in the same set-up (first layer orthogona
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import matplotlib.pyplot as plt
@@ -59,13 +60,13 @@ def run(settings: Settings, progress: Progress) -> RunResult:
     if len(settings.sigma) != degrees:
         raise RequestError(f"--sigma must have as many coefficients as --phi, {degrees}, but has {len(settings.sigma)}")
     epsilons = 10.0 ** -np.array(settings.powers, dtype=float)
-    options = {"phi": settings.phi, "sigma": settings.sigma, "t1": settings.t1, "times": settings.times}
+    solve = partial(two_layer_time_scales, phi=settings.phi, sigma=settings.sigma, t1=settings.t1, count=settings.times)
     learnt, slopes = [], []
     first: Any = None
     with progress.task("initial layers", settings.starts + 1) as advance:
         for start in range(settings.starts):
             rng = np.random.default_rng([settings.seed, start])
-            found = two_layer_time_scales(epsilons, initial=rng.uniform(-1, 1, settings.neurons), **options)
+            found = solve(epsilons, initial=rng.uniform(-1, 1, settings.neurons))
             first = found if first is None else first
             learnt.append(found.learnt)
             slopes.append(found.exponents(settings.smallest)[:, 0])
@@ -76,7 +77,7 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         w /= np.linalg.norm(w, axis=1, keepdims=True)
         initial = rng.uniform(-1, 1, settings.network_neurons)
         wide = 10.0 ** -np.array(settings.network_powers, dtype=float)
-        network = two_layer_time_scales(wide, initial=initial, directions=w, rtol=1e-5, atol=1e-8, **options)
+        network = solve(wide, initial=initial, directions=w, rtol=1e-5, atol=1e-8)
         advance()
     times, exponents = np.array(learnt), np.array(slopes)
     theory = theoretical_exponents(degrees)

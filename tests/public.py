@@ -1,5 +1,6 @@
 """The public functions, for the tests that walk all of them."""
 
+import enum
 import inspect
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ def functions() -> dict[str, Callable]:
             found |= {f"{name}.{key}": item for key, item in inside.items() if item.__module__ == value.__name__}
         elif not inspect.isclass(value):
             found[name] = value
-        elif value.__module__.startswith("homotopy") and not issubclass(value, Exception):
+        elif value.__module__.startswith("homotopy") and not issubclass(value, Exception | enum.Enum):
             found[name] = value
             for key, item in vars(value).items():
                 item = item.__func__ if isinstance(item, classmethod | staticmethod) else item

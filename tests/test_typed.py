@@ -1,12 +1,18 @@
 """What type checkers and editors see of `homotopy`: every public name with its type, and calls that are checked."""
 
+import inspect
 import re
 from importlib import resources
 from pathlib import Path
+from typing import Any, get_args
 
+import jax
+import numpy as np
 import pytest
 
 import homotopy
+from homotopy._checks import Values
+from tests.public import functions
 
 ROOT = Path(homotopy.__file__).parents[1]
 # A user's script: the lines marked with an error code are wrong, and no other.
@@ -66,3 +72,61 @@ def test_every_listed_name_is_there_at_run_time():
     for name in homotopy.__all__:  # and not something else that `__init__.py` imports under that name
         home = getattr(homotopy, name)
         assert getattr(home, "__module__", home.__name__).startswith("homotopy."), name
+
+
+# Annotations with `Any` in them, each with its reason.
+ANY = {
+    "energy": "options of simulate, whose signature holds them",
+    "optimal_schedule": "options of search, whose signature holds them",
+    "infinitesimal_jackknife": "options of newton_removal, whose signature holds them",
+    "AbstractInverse.prepare": "what a solver prepares is its own affair",
+    "AbstractInverse.solve": "the same",
+    "Trajectory": "an item of diffrax.RESULTS, which type checkers take for text; a function of time",
+    "Sensitivity": "an item of diffrax.RESULTS",
+    "SearchResult.to_dict": "JSON",
+    "SearchResult.from_dict": "JSON",
+    "Finding": "evidence is whatever a check found, and a figure is drawn on Axes that need not be installed",
+    "Hypothesis": "the progress that a check is handed",
+    "Rule": "evidence",
+    "Rule.__call__": "evidence",
+    "Diagnostics.to_frame": "pandas need not be installed",
+}
+
+
+def _inside(annotation):
+    """Its arguments; those of a function's type are a list of them and the result."""
+    return [part for given in get_args(annotation) for part in (given if isinstance(given, list) else [given])]
+
+
+def _is_any(annotation):
+    """Whether `Any` is in it."""
+    return annotation in (Any, "Any", inspect.Parameter.empty) or any(map(_is_any, _inside(annotation)))
+
+
+def _is_bare_array(annotation):
+    """Whether an array without a shape is in it."""
+    return annotation in (np.ndarray, jax.Array, Values) or (
+        "jaxtyping" not in str(type(annotation)) and any(map(_is_bare_array, _inside(annotation)))
+    )
+
+
+def _overridden(name):
+    """Whether a method's abstract one carries the annotations, as in the closed hierarchies of schedules and losses."""
+    owner, _, method = name.rpartition(".")
+    kind = getattr(homotopy, owner, None)
+    return inspect.isclass(kind) and any(method in vars(base) for base in kind.__mro__[1:])
+
+
+def test_every_public_parameter_and_result_is_annotated_with_its_shape():
+    loose, bare = set(), set()
+    for name, function in functions().items():
+        if _overridden(name):
+            continue
+        signature = inspect.signature(function)
+        annotations = {p.name: p.annotation for p in signature.parameters.values() if p.name != "self"}
+        if not inspect.isclass(function):
+            annotations["return"] = signature.return_annotation
+        loose |= {name for annotation in annotations.values() if _is_any(annotation)}
+        bare |= {f"{name}: {what}" for what, annotation in annotations.items() if _is_bare_array(annotation)}
+    assert loose == set(ANY)
+    assert bare == set()

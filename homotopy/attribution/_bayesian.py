@@ -23,10 +23,10 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Array, Float
 
-from .._checks import Number, Whole, choice, flag, number, whole
+from .._checks import Number, Theta, Whole, choice, flag, number, whole
 from .._errors import RequestError, WorkError
 from ..endpoints import require_dense
-from ..problem import Dataset, Problem, check_queries, on_problem
+from ..problem import Dataset, Problem, Queries, check_queries, on_problem
 from ._chains import effective_sample_size, split_rhat
 from ._gaussian import precision, temperatures
 from ._samplers import METHODS, Draws, Posterior, sample
@@ -107,14 +107,14 @@ class BayesianInfluence(eqx.Module):
 @on_problem
 def bayesian_influence(
     problem: Problem,
-    theta: Any,
+    theta: Theta,
     *,
     inverse_temperature: Number,
     localisation: Number,
     draws: Whole,
     chains: Whole = 4,
     seed: Whole = 0,
-    queries: Any = None,
+    queries: Queries | None = None,
     method: str = "mala",
     precondition: bool = True,
     step: Number | None = None,

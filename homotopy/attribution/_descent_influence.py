@@ -13,7 +13,7 @@ risk that step k used.
 """
 
 import itertools
-from typing import Any
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
@@ -22,10 +22,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._arrays import as_floats
-from .._checks import Number, Whole, choice, instance, number, shown, whole
+from .._checks import Number, Theta, Times, Values, Whole, choice, instance, number, shown, whole
 from .._errors import RequestError, WorkError
 from ..endpoints import loss_gradients, query_gradients
-from ..problem import Dataset, Problem, check_queries, on_problem
+from ..flow import StepWeights, compiled_descent
+from ..problem import Dataset, Problem, Queries, check_queries, on_problem
 
 
 class DescentRun(eqx.Module):
@@ -50,8 +51,8 @@ class DescentRun(eqx.Module):
 
 @on_problem
 def descend(
-    problem: Problem, theta0: Any, *, step: Number, steps: Whole, batch_size: Whole | None = None, seed: Whole = 0,
-    point_weights: Any = None,
+    problem: Problem, theta0: Theta, *, step: Number, steps: Whole, batch_size: Whole | None = None, seed: Whole = 0,
+    point_weights: Annotated[Values, "*steps n"] | None = None,
 ) -> DescentRun:  # fmt: skip
     """Gradient descent from θ₀, on all points or on random batches without replacement in every epoch.
 
@@ -78,24 +79,16 @@ def descend(
         if extra.shape not in ((n,), (steps, n)):
             raise RequestError(f"point_weights must have shape ({n},) or ({steps}, {n}), but has {extra.shape}")
         weights = weights * extra
-    thetas = _iterates(problem, theta0, jnp.asarray(weights), jnp.asarray(step))
+    every = StepWeights(jnp.asarray(weights))
+    _, later = compiled_descent(problem, theta0, every, jnp.asarray(step), jnp.arange(steps), save=True)
+    thetas = jnp.concatenate([theta0[None], later])
     if not np.isfinite(thetas).all():
         raise WorkError(f"gradient descent diverged: step = {step:g} is too large; it must be below 2/λ_max(∇²R)")
-    return DescentRun(thetas, jnp.asarray(weights), jnp.asarray(step))
-
-
-@eqx.filter_jit
-def _iterates(problem, theta0, weights, step):
-    def advance(theta, weight):
-        theta = theta - step * jax.grad(problem.weighted_risk)(theta, weight)
-        return theta, theta
-
-    _, thetas = jax.lax.scan(advance, theta0, weights)
-    return jnp.concatenate([theta0[None, :], thetas])
+    return DescentRun(thetas, every.values, jnp.asarray(step))
 
 
 @on_problem
-def sgd_influence(problem: Problem, run: DescentRun, queries: Any = None) -> Float[Array, "queries n"]:
+def sgd_influence(problem: Problem, run: DescentRun, queries: Queries | None = None) -> Float[Array, "queries n"]:
     """The exact derivative of the queries at θ_K by the weights of the points in `run`, negated (Hara et al. 2019).
 
     One backward pass for all queries and points together. `queries` as in `flow_influence_kernel`: None for the
@@ -125,7 +118,12 @@ def _sgd_influence(problem, run, asked):
 
 
 @on_problem
-def tracin(problem: Problem, thetas: Any, scales: Any, queries: Dataset | None = None) -> Float[Array, "queries n"]:
+def tracin(
+    problem: Problem,
+    thetas: Annotated[Values, "k dim"],
+    scales: Annotated[Values, "*k"],
+    queries: Dataset | None = None,
+) -> Float[Array, "queries n"]:
     """Σ_c scales_c ∇φ_q(θ_c)·∇ℓ_j(θ_c) over checkpoints `thetas` (c, dim) (Pruthi et al. 2020).
 
     `scales` (c,) or one number: the training time that a checkpoint stands for, η × steps between checkpoints. The
@@ -152,7 +150,7 @@ def _tracin(problem, checkpoints, scales, asked):
 
 @on_problem
 def grad_dot(
-    problem: Problem, theta: Any, queries: Dataset | None = None, *, scale: Number = 1.0
+    problem: Problem, theta: Theta, queries: Dataset | None = None, *, scale: Number = 1.0
 ) -> Float[Array, "queries n"]:
     """scale · ∇φ_q(θ)·∇ℓ_j(θ) at the end of training; with `scale` the whole training time it is TracIn by one term."""
     return tracin(problem, problem.check_theta(theta, "theta")[None, :], scale, queries)
@@ -161,9 +159,9 @@ def grad_dot(
 @on_problem
 def source_influence(
     problem: Problem,
-    thetas: Any,
-    ts: Any,
-    queries: Any = None,
+    thetas: Annotated[Values, "k dim"],
+    ts: Times,
+    queries: Queries | None = None,
     *,
     segments: Whole = 3,
     hessian: str = "gauss-newton",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from .._checks import Number, instance, number, whole
 from .._errors import RequestError, WorkError
@@ -46,7 +46,7 @@ class ShapleyEstimate:
     converged: bool
     reason: str
     evaluations: int
-    counts: np.ndarray
+    counts: Int[np.ndarray, " h"]
     running: Float[np.ndarray, "h n"]
     method: str
     seed: int
@@ -58,7 +58,8 @@ class ShapleyEstimate:
 
         Hypotheses in `half_width`. They are of the game that was played: with `truncation` > 0, of the truncated one.
         """
-        if not 0 < number(level, "level") < 1:
+        level = number(level, "level")
+        if not 0 < level < 1:
             raise RequestError(f"level must lie between 0 and 1, but is {level}")
         half = half_width(self.standard_errors, self.permutations, level, len(self.values) if simultaneous else 1)
         return np.stack([self.values - half, self.values + half], axis=1)

@@ -8,8 +8,6 @@ Notation: θ(t) the flow of R_ε, q a query with gradient g_q = ∇φ_q(θ(T)), 
 losses in the direction λ gives k for all n points: one adjoint solve per query, and none per point.
 """
 
-from typing import Any
-
 import diffrax
 import equinox as eqx
 import jax
@@ -17,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import Number, as_time, as_times, as_tolerance
+from .._checks import Number, Theta, Times, as_time, as_times, as_tolerance
 from .._errors import WorkError
 from ..endpoints import query_gradients
-from ..flow import AbstractSchedule, Constant, Reversed, advice, check, choose_solver, simulate
-from ..problem import Dataset, Problem, check_queries, on_problem
+from ..flow import AbstractSchedule, Constant, Dense, Reversed, advice, check, choose_solver, integrate, simulate
+from ..problem import Dataset, Problem, Queries, check_queries, on_problem
 
 _MAX_STEPS = 4096  # per arc of the adjoint solve: its steps are the panels of the time integral
 _NODES, _WEIGHTS = (jnp.asarray(values) for values in np.polynomial.legendre.leggauss(5))
@@ -57,11 +55,11 @@ class FlowKernel(eqx.Module):
 @on_problem
 def flow_influence_kernel(
     problem: Problem,
-    theta0: Any,
+    theta0: Theta,
     *,
-    t1: Any,
-    ts: Any = None,
-    queries: Any = None,
+    t1: Number,
+    ts: Times | None = None,
+    queries: Queries | None = None,
     schedule: AbstractSchedule | None = None,
     solver: str | diffrax.AbstractSolver | None = None,
     rtol: Number = 1e-9,
@@ -91,11 +89,11 @@ def flow_influence_kernel(
     dense = forward.dense
     kernels, removals, steps = [], [], []
     for gradient in asked:
-        arcs, times, result, count = _adjoint(problem, mirrored, dense, gradient, t1, chosen, rtol, atol)
+        adjoint, times, result, count = _adjoint(problem, mirrored, dense, gradient, t1, chosen, rtol, atol)
         if result != diffrax.RESULTS.successful:
             raise WorkError(f"adjoint solve: {advice(result, _MAX_STEPS)}")
         edges = _edges(np.asarray(times), np.asarray(ts), float(t1))
-        kernel, panels = _kernel(problem, dense, arcs, mirrored, ts, jnp.asarray(edges), t1)
+        kernel, panels = _kernel(problem, dense, adjoint, ts, jnp.asarray(edges), t1)
         later = np.concatenate([np.cumsum(np.asarray(panels)[::-1], axis=0)[::-1], np.zeros((1, problem.n))])
         kernels.append(kernel)
         removals.append(-later[np.searchsorted(edges, np.asarray(ts))])
@@ -115,55 +113,29 @@ def _edges(times: np.ndarray, ts: np.ndarray, t1: float) -> np.ndarray:
 
 @eqx.filter_jit
 def _adjoint(problem, mirrored, theta, gradient, t1, solver, rtol, atol):
-    """λ arc by arc in the reversed time s = T − t, with dense output and the times of its steps."""
-    edges = jnp.concatenate([jnp.zeros(1), mirrored.discontinuities(), t1[None]])
-    controller = diffrax.PIDController(rtol=rtol, atol=atol, dtmin=1e-15, force_dtmin=False)
+    """λ in the reversed time s = T − t, with dense output and the times of its steps."""
 
-    def arc(carry, here):
-        state, code = carry
-        index, start, end = here
-        length = end - start
+    def velocity(epsilon, state):
+        # The state carries its own clock, since θ is known as a function of time.
+        adjoint, s = state[:-1], state[-1]
+        return jnp.append(-problem.hvp(theta(jnp.clip(t1 - s, 0.0, t1)), adjoint, epsilon), 1.0)
 
-        def field(tau, state, _):
-            # The state carries its own clock, so that a Rosenbrock method sees how θ(t) changes within a step.
-            adjoint, s = state[:-1], state[-1]
-            epsilon = mirrored.piece(index, s)
-            moved = problem.hvp(theta(jnp.clip(t1 - s, 0.0, t1)), adjoint, epsilon)
-            return length * jnp.append(-moved, 1.0)
-
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(field), solver, 0.0, 1.0, None, jnp.append(state, start),
-            saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(t1=True), diffrax.SubSaveAt(steps=True)], dense=True),
-            stepsize_controller=controller, max_steps=_MAX_STEPS, throw=False,
-        )  # fmt: skip
-        last, _ = solution.ys
-        times = start + solution.ts[1] * length
-        fine = code == diffrax.RESULTS.successful
-        code = diffrax.RESULTS.where(fine, solution.result, code)
-        return (last[0, :-1], code), (solution.interpolation, times, solution.stats["num_accepted_steps"])
-
-    arcs = jnp.arange(edges.shape[0] - 1)
-    start = (gradient, diffrax.RESULTS.successful)
-    (_, code), (interpolation, times, counts) = jax.lax.scan(arc, start, (arcs, edges[:-1], edges[1:]))
-    return (edges, interpolation), jnp.append(times.reshape(-1), edges), code, jnp.sum(counts)
+    _, _, result, stats, dense = integrate(
+        velocity, mirrored, jnp.append(gradient, 0.0), t1[None], t1, solver=solver, rtol=rtol, atol=atol,
+        max_steps=_MAX_STEPS, dense=True,
+    )  # fmt: skip
+    assert dense is not None
+    starts, lengths = dense.edges[:-1, None], jnp.diff(dense.edges)[:, None]
+    times = starts + dense.interpolation.ts * lengths
+    return dense, jnp.append(times.reshape(-1), dense.edges), result, stats["accepted_steps"]
 
 
 @eqx.filter_jit
-def _kernel(problem, theta, arcs, mirrored, ts, edges, t1):
+def _kernel(problem: Problem, theta: Dense, adjoint: Dense, ts: Array, edges: Array, t1: Array) -> tuple[Array, Array]:
     """k at `ts` (times, n), and its integral over every panel (panels, n)."""
-    reversed_edges, interpolation = arcs
-    last = reversed_edges.shape[0] - 2
-
-    def adjoint(t):
-        s = t1 - t
-        index = jnp.clip(jnp.searchsorted(reversed_edges, s) - 1, 0, last)
-        here = jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, interpolation)
-        start, end = reversed_edges[index], reversed_edges[index + 1]
-        tau = (s - start) / jnp.where(end > start, end - start, 1.0)
-        return here.evaluate(jnp.clip(tau, 0.0, 1.0))[:-1]
 
     def at(t):
-        return -jax.jvp(problem.losses, (theta(t),), (adjoint(t),))[1]
+        return -jax.jvp(problem.losses, (theta(t),), (adjoint(t1 - t)[:-1],))[1]
 
     def panel(edge):
         middle, half = 0.5 * (edge[0] + edge[1]), 0.5 * (edge[1] - edge[0])

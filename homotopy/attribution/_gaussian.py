@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import Number, flag, number
+from .._checks import Number, Theta, flag, number
 from .._errors import RequestError
 from ..endpoints import loss_gradients, point
 from ..problem import Dataset, Problem, check_queries, on_problem
@@ -17,7 +17,7 @@ from ..problem import Dataset, Problem, check_queries, on_problem
 @on_problem
 def gaussian_bayesian_influence(
     problem: Problem,
-    theta: Any,
+    theta: Theta,
     *,
     inverse_temperature: Number,
     localisation: Number,

@@ -5,14 +5,14 @@ loss, the value is + the rise when the point is removed).
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import scipy.stats
 from jaxtyping import Bool, Float, Int
 
 from .._arrays import as_floats
-from .._checks import Number, Whole, as_array, flag, number, shown, whole
+from .._checks import Number, Values, Whole, as_array, flag, number, shown, whole
 from .._errors import RequestError
 from ._shapley import Value, evaluate
 
@@ -36,7 +36,7 @@ class DatamodellingScore:
 
 
 def linear_datamodelling_score(
-    scores: Any,
+    scores: Annotated[Values, "*m n"],
     value: Value | None,
     *,
     subsets: int = 100,
@@ -44,7 +44,7 @@ def linear_datamodelling_score(
     seed: int = 0,
     level: float = 0.95,
     vectorised: bool = False,
-    actual: Any = None,
+    actual: Annotated[Values, "m"] | None = None,
 ) -> DatamodellingScore:
     """Spearman's ρ between Σ_{i∈S} scores_i and v(S) over random S of `fraction`·n points (Park et al. 2023, LDS).
 
@@ -85,7 +85,12 @@ def datamodelling_subsets(
 
 
 def removal_curve(
-    scores: Any, value: Value, counts: Any = None, *, best_first: bool = True, vectorised: bool = False
+    scores: Annotated[Values, "*m n"],
+    value: Value,
+    counts: Annotated[Values, "k"] | None = None,
+    *,
+    best_first: bool = True,
+    vectorised: bool = False,
 ) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
     """How many points are removed (k,), and v of the rest (k,), the most valuable first (or last: `best_first=False`).
 
@@ -95,7 +100,12 @@ def removal_curve(
 
 
 def addition_curve(
-    scores: Any, value: Value, counts: Any = None, *, best_first: bool = True, vectorised: bool = False
+    scores: Annotated[Values, "*m n"],
+    value: Value,
+    counts: Annotated[Values, "k"] | None = None,
+    *,
+    best_first: bool = True,
+    vectorised: bool = False,
 ) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
     """How many points are in (k,), and v of them (k,), the most valuable first: v should rise fast."""
     return _curve(scores, value, counts, best_first, vectorised, keep=True)
@@ -115,7 +125,7 @@ def _curve(scores, value, counts, best_first, vectorised, *, keep):
     return counts, evaluate(value, first if keep else ~first, vectorised)
 
 
-def mislabel_auc(scores: Any, wrong: Any) -> float:
+def mislabel_auc(scores: Annotated[Values, "*m n"], wrong: Annotated[Values, "n"]) -> float:
     """Area under the ROC curve of finding the points `wrong` (n,) (boolean) by their low scores: 1 = all at the bottom,
     0.5 = chance (Mann–Whitney, ties count half)."""
     scores = _scores(scores)
@@ -129,7 +139,7 @@ def mislabel_auc(scores: Any, wrong: Any) -> float:
     return float((ranks[wrong].sum() - bad * (bad + 1) / 2) / (bad * good))
 
 
-def rank_agreement(scores: Any, reference: Any) -> float:
+def rank_agreement(scores: Annotated[Values, "*m n"], reference: Annotated[Values, "n"]) -> float:
     """Spearman's ρ of two attributions of the same points; 0 where one of them is constant."""
     scores, reference = _scores(scores), _scores(reference)
     if scores.shape != reference.shape:

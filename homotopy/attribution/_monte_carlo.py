@@ -1,15 +1,16 @@
 """TMC-Shapley and G-Shapley: Data Shapley values from random permutations (Ghorbani and Zou 2019, Algorithms 1, 2)."""
 
 from dataclasses import replace
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import instance, number, whole
+from .._checks import Number, Theta, instance, number, whole
 from .._errors import RequestError, WorkError
+from .._progress import Watch
+from ..flow import descent_step
 from ..problem import Problem, on_problem
 from ._estimate import ShapleyEstimate, sample
 from ._shapley import Value, _count, evaluate, require_finite
@@ -29,7 +30,7 @@ def truncated_monte_carlo_shapley(
     seed: int = 0,
     state: ShapleyEstimate | None = None,
     vectorised: bool = False,
-    progress: Any = False,
+    progress: Watch = False,
 ) -> ShapleyEstimate:
     """Shapley values (n,) with intervals, from the marginal contributions along random permutations; + = raises v.
 
@@ -105,8 +106,8 @@ def gradient_shapley(
     problem: Problem,
     utility: RefitUtility,
     *,
-    step: Any,
-    theta0: Any = None,
+    step: Number,
+    theta0: Theta | None = None,
     epochs: int = 1,
     permutations: int = 2000,
     stop_change: float | None = 0.05,
@@ -114,7 +115,7 @@ def gradient_shapley(
     batch_size: int = 50,
     seed: int = 0,
     state: ShapleyEstimate | None = None,
-    progress: Any = False,
+    progress: Watch = False,
 ) -> ShapleyEstimate:
     """G-Shapley (n,): what the utility gains by the gradient step θ ← θ − η∇ℓ_i(θ) on point i, averaged over random
     orders of one epoch of single-point descent from θ₀ (Ghorbani and Zou 2019, Algorithm 2); + = raises the utility.
@@ -150,15 +151,11 @@ def gradient_shapley(
 
 @eqx.filter_jit
 def _gains(problem, utility, theta0, step, orders, epochs):
-    def loss(theta, index):
-        output = problem.model.predict(theta, problem.data.x[index][None, :], problem.output_shape)[0]
-        ridge = 0.5 * problem.ridge / problem.n * jnp.dot(theta, theta)
-        return problem.loss.value(output, problem.data.y[index]) + ridge
-
     def one(order):
         def advance(carry, index):
             theta, value = carry
-            theta = theta - step * jax.grad(loss)(theta, index)
+            # η/n of the risk that this point alone stands for: ∇ℓ_i, and ρ/n of the ridge.
+            theta = descent_step(problem, theta, jnp.ones(1), step / problem.n, index[None])
             after = _score(utility, theta[None, :])[0]
             return (theta, after), after - value
 

@@ -1,19 +1,25 @@
 """kNN-Shapley: the Shapley values of a K-nearest-neighbour classifier, in closed form."""
 
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float
 from scipy.spatial.distance import cdist
 
 from .._arrays import as_floats
-from .._checks import whole
+from .._checks import Values, whole
 from .._errors import RequestError
 
 _BLOCK = 256
 
 
-def knn_shapley(x: Any, y: Any, queries: Any, targets: Any, neighbours: int) -> Float[np.ndarray, " n"]:
+def knn_shapley(
+    x: Annotated[Values, "n features"],
+    y: Annotated[Values, "n"],
+    queries: Annotated[Values, "m features"],
+    targets: Annotated[Values, "m"],
+    neighbours: int,
+) -> Float[np.ndarray, " n"]:
     """Exact Shapley values (n,) of v(S) = (1/K) Σ_{k ≤ min(K,|S|)} 1[the k-th nearest label in S is right], averaged
     over the queries; + = the point helps. Σ_i φ_i = v([n]) (v(∅) = 0).
 

@@ -7,19 +7,19 @@ Shapley 1953; Ghorbani and Zou 2019 (arXiv 1904.02868); mathematics §10. Sign: 
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from .._checks import Whole, flag, shown, whole
+from .._checks import Values, Whole, flag, shown, whole
 from .._errors import RequestError, WorkError
 from ._utility import RefitUtility, all_masks
 
 EXACT_LIMIT = 24
 _BLOCK = 1 << 14
 
-Value = Callable[[Any], Any]
+Value = Callable[[Bool[np.ndarray, "*m n"]], Annotated[Values, "*m"]]
 
 
 def exact_shapley(value: Value, n: int, *, vectorised: bool = False) -> Float[np.ndarray, " n"]:

@@ -15,7 +15,7 @@ Time runs over many powers of ten, so the system is solved in log t: the reduced
 the network by Tsit5, some t1/ε̄ steps (many numbers, and moderate ε̄).
 """
 
-from typing import Any
+from typing import Annotated
 
 import diffrax
 import equinox as eqx
@@ -26,7 +26,7 @@ import scipy.stats
 from jaxtyping import Array, Float
 
 from .._arrays import as_floats
-from .._checks import Number, Whole, as_time, as_tolerance, shown, whole
+from .._checks import Number, Values, Whole, as_time, as_tolerance, shown, whole
 from .._errors import RequestError, WorkError
 from ..flow import Rodas5P
 
@@ -79,12 +79,12 @@ def theoretical_exponents(degrees: Whole) -> Float[np.ndarray, " degrees"]:
 
 
 def two_layer_time_scales(
-    epsilons: Any,
+    epsilons: Annotated[Values, "m"],
     *,
-    phi: Any = (1.0, 1.0, 1.0),
-    sigma: Any = (1.0, 1.0, 1.0),
-    initial: Any,
-    directions: Any = None,
+    phi: Annotated[Values, "degrees"] = (1.0, 1.0, 1.0),
+    sigma: Annotated[Values, "degrees"] = (1.0, 1.0, 1.0),
+    initial: Annotated[Values, "m"],
+    directions: Annotated[Values, "m d"] | None = None,
     t1: Number = 10.0,
     count: Whole = 400,
     rtol: Number = 1e-8,

@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from .._checks import choice, instance, number, whole
+from .._checks import Number, Theta, choice, instance, number, whole
 from .._errors import RequestError, WorkError
 from ..endpoints import least_norm_fits, weighted_minima
+from ..flow import PointWeights, descent
 from ..problem import CrossEntropyLoss, Dataset, LogisticLoss, Problem, check_queries
 
 SCORES = ("loss", "accuracy")
@@ -57,8 +58,8 @@ class RefitUtility(eqx.Module):
         queries: Dataset,
         *,
         score: str = "loss",
-        theta0: Any = None,
-        step: Any = None,
+        theta0: Theta | None = None,
+        step: Number | None = None,
         steps: int | None = None,
     ):
         instance(problem, "problem", Problem, "a Problem such as Problem(LinearRegression(), data, delete=0)")
@@ -197,16 +198,11 @@ def _values_of(utility: RefitUtility, masks: Array) -> Array:
 
 
 def _descent(utility: RefitUtility, masks: Array) -> Array:
-    problem = utility.problem
-
     def one(mask):
-        weights = mask.astype(float)
-
-        def advance(_, theta):
-            return theta - utility.step * jax.grad(problem.weighted_risk)(theta, weights)
-
+        weights, ks = PointWeights(mask.astype(float)), jnp.arange(utility.steps)
+        end, _ = descent(utility.problem, utility.theta0, weights, utility.step, ks)
         # Nobody trains on nothing: the empty set's model is θ₀, with a ridge too.
-        return jnp.where(jnp.any(mask), jax.lax.fori_loop(0, utility.steps, advance, utility.theta0), utility.theta0)
+        return jnp.where(jnp.any(mask), end, utility.theta0)
 
     return jax.vmap(one)(masks)
 

@@ -51,4 +51,5 @@ from ._path import Path as Path, path as path
 from ._points import loss_derivatives as loss_derivatives, loss_gradients as loss_gradients, point as point
 from ._response import bregman as bregman, pbrf as pbrf, pbrf_linearised as pbrf_linearised, response as response
 from ._solvers import inverse_memory as inverse_memory, solve_rows as solve_rows
+from ._spectrum import largest_eigenvalue as largest_eigenvalue
 from ._weighted import least_norm_fits as least_norm_fits, weighted_minima as weighted_minima

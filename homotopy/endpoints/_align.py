@@ -4,13 +4,12 @@ Permuting the hidden neurons, or for an odd activation negating one's inputs and
 parameters of two endpoints can only be compared after alignment.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import linear_sum_assignment
 
+from .._checks import Theta
 from .._errors import RequestError
 from ..problem import MLP, Problem, on_problem
 
@@ -18,7 +17,7 @@ _ODD = ("tanh", "sin", "identity")
 
 
 @on_problem
-def align(problem: Problem, theta: Any, reference: Any) -> Float[Array, " dim"]:
+def align(problem: Problem, theta: Theta, reference: Theta) -> Float[Array, " dim"]:
     """The θ′ with f(θ′; ·) = f(θ; ·) nearest to `reference` over all permutations and sign flips of hidden neurons.
 
     One hidden layer (an assignment problem, solved exactly); `RequestError` for deeper or other models.

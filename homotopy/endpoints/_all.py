@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import choice, on_host
+from .._checks import Theta, choice, on_host
 from .._errors import RequestError, WorkError
-from .._progress import as_progress
+from .._progress import Watch, as_progress
 from ..problem import CrossEntropyLoss, Problem, on_problem
 from ._chord import chord_rows, newton_rows
 from ._curvature import Curvature, factor
@@ -41,10 +41,10 @@ _POLISH = 2
 def leave_one_out_all(
     problem: Problem,
     *,
-    theta: Any = None,
+    theta: Theta | None = None,
     start: str = "auto",
-    theta0: Any = None,
-    progress: Any = False,
+    theta0: Theta | None = None,
+    progress: Watch = False,
 ) -> Float[Array, "n dim"]:
     """θ*₋ᵢ of every single point i (n, dim); the deleted set of `problem` plays no part.
 
@@ -86,7 +86,12 @@ def _cure(problem: Problem) -> str:
 
 @on_problem
 def leave_one_out_proof(
-    problem: Problem, *, theta: Any = None, start: str = "auto", theta0: Any = None, progress: Any = False
+    problem: Problem,
+    *,
+    theta: Theta | None = None,
+    start: str = "auto",
+    theta0: Theta | None = None,
+    progress: Watch = False,
 ) -> Endpoint:
     """`leave_one_out_all` with its proof: one `Endpoint` with a leading axis n, whose `outcome` says what became of each.
 
@@ -156,7 +161,7 @@ def _lonely(problem: Problem) -> np.ndarray:
     return counts[inverse] == 1
 
 
-def _network(problem: Problem, theta: Any, start: str, theta0: Any, progress: Any) -> Endpoint:
+def _network(problem: Problem, theta: Any, start: str, theta0: Any, progress: Watch) -> Endpoint:
     if start == "cold":
         if theta0 is None or theta is not None:
             raise RequestError("start='cold' of a network takes theta0=, and no theta=")

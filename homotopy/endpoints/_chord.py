@@ -23,7 +23,7 @@ from .._factorise import solve_small
 from ..problem import CrossEntropyLoss, LogisticLoss, Problem, SquaredLoss
 from ._curvature import Factor
 from ._deletion import sums_of_others
-from ._endpoint import NEARNESS, STATIONARITY, Endpoint, verdict
+from ._endpoint import NEARNESS, STATIONARITY, Endpoint, proven
 from ._frame import Frame, condition, null_losses, rounding_error, smallest_rate
 from ._newton import minimise
 from ._objectives import WeightedRisk
@@ -154,25 +154,20 @@ def _row(problem: Problem, theta: Array, found: Factor, whole: Array, base, row:
     decrement = jnp.sqrt(jnp.abs(jnp.dot(slope, left_over)) * grown)
     off = (decrement + rounding / jnp.sqrt(jnp.where(left > 0, left, 1.0))) / jnp.where(unit > 0, unit, 1.0)
     smallest = lowest * left / grown
-    return Endpoint(
+    return proven(
+        finite=jnp.all(jnp.isfinite(end)) & jnp.isfinite(norm),
+        norm=norm,
+        measure=measure,
+        left=grown * jnp.linalg.norm(left_over / found.scale) * (NEARNESS / _PROVEN),
+        size=unit + jnp.linalg.norm(end / found.scale),
+        smallest=smallest,
+        off=jnp.where(left > 0, off, jnp.inf),
         theta=end,
         gradient_norm=jnp.linalg.norm(slope),
         iterations=steps,
-        smallest_eigenvalue=smallest,
-        outcome=verdict(
-            finite=jnp.all(jnp.isfinite(end)) & jnp.isfinite(norm),
-            norm=norm,
-            measure=measure,
-            error=grown * jnp.linalg.norm(left_over / found.scale) * (NEARNESS / _PROVEN),
-            size=unit + jnp.linalg.norm(end / found.scale),
-            smallest=smallest,
-            off=jnp.where(left > 0, off, jnp.inf),
-        ),
         value=jnp.sum(losses) + 0.5 * problem.ridge * jnp.dot(end, end),
         error=grown * jnp.linalg.norm(left_over),
         start_gradient_norm=jnp.linalg.norm(row.slope),
-        residual=norm / jnp.where(measure > 0, measure, 1.0),
-        prediction_error=off,
         # e^{−s}H ⪯ H_end ⪯ e^sH: both ends of the spectrum move.
         condition=size * grown / jnp.sqrt(jnp.where(left > 0, left, 1.0)),
         kind="all leave-one-out",

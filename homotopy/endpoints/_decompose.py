@@ -9,16 +9,15 @@ distance of the two ends is at most their sum, which is asserted.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._checks import choice, instance, number, whole
+from .._checks import Indices, Number, Theta, choice, instance, number, whole
 from .._errors import RequestError
-from .._progress import as_progress
+from .._progress import Watch, as_progress
 from ..flow import Constant, simulate
 from ..problem import Problem, on_problem
 from ._endpoint import Endpoint
@@ -56,7 +55,7 @@ class ErrorDecomposition(eqx.Module):
 
     def interval(
         self, of: str = "outputs", *, level: float = 0.95, resamples: int = 2000, seed: int = 0, shares: bool = False
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> tuple[Float[np.ndarray, " 5"], Float[np.ndarray, " 5"], Float[np.ndarray, " 5"]]:
         """Mean, lower and upper end (5,) of a percentile bootstrap over seeds and points, for a (seeds, points) batch.
 
         Seeds and points are drawn independently with replacement, since runs that share either are not independent.
@@ -92,11 +91,11 @@ class ErrorDecomposition(eqx.Module):
 @on_problem
 def decompose_error(
     problem: Problem,
-    theta0: Any,
+    theta0: Theta,
     *,
-    damping: Any,
+    damping: Number,
     t1: float | None = None,
-    theta_s: Any = None,
+    theta_s: Theta | None = None,
     retrain_t1: float | None = None,
     solver: str | AbstractInverse | None = None,
 ) -> ErrorDecomposition:
@@ -107,10 +106,10 @@ def decompose_error(
     default. An endpoint that did not converge is flagged, not raised: the distances stand, but say which it is.
     """
     theta0 = problem.check_theta(theta0)
-    if (t1 is None) == (theta_s is None):
-        raise RequestError("give either theta_s, the trained model, or t1, how long to train it from theta0")
-    if theta_s is None:
+    if t1 is not None and theta_s is None:
         theta_s = simulate(problem, Constant(1.0), theta0, t1=t1, ts=[t1]).theta1
+    elif t1 is not None or theta_s is None:
+        raise RequestError("give either theta_s, the trained model, or t1, how long to train it from theta0")
     theta_s = problem.check_theta(theta_s, "theta_s")
     chosen = LiSSA() if solver is None else solver
     chain = [
@@ -137,13 +136,13 @@ def decompose_error(
 def decompose_errors(
     problem: Problem,
     *,
-    delete: Sequence[Any],
+    delete: Sequence[Indices],
     seeds: Sequence[int],
-    damping: Any,
+    damping: Number,
     t1: float,
     retrain_t1: float | None = None,
     solver: str | AbstractInverse | None = None,
-    progress: Any = False,
+    progress: Watch = False,
 ) -> ErrorDecomposition:
     """`decompose_error` for every seed (θ₀ = problem.initial(seed)) and deleted set, with leading axes (seeds, points).
 
@@ -184,11 +183,6 @@ def _retrained(problem: Problem, start: Array, time: float | None, *, warm: bool
             return leave_one_out(problem, start="warm", theta=start, throw=False)
         return leave_one_out(problem, theta0=start, throw=False)
     theta = simulate(problem, Constant(0.0), start, t1=time, ts=[time]).theta1
-    return _assess(problem, start, theta)
-
-
-@eqx.filter_jit
-def _assess(problem: Problem, start: Array, theta: Array) -> Endpoint:
     return assess(WeightedRisk(problem, jnp.zeros(())), theta, start, 0, "retrained for a time")
 
 

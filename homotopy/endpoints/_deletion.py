@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from .._errors import RequestError
 from ..problem import Problem
 from ._curvature import Curvature, Factor, factor
-from ._endpoint import Endpoint, Outcome, require_dense, verdict
+from ._endpoint import Endpoint, Outcome, proven, require_dense
 from ._frame import frame, jacobian_rows, null_losses, spectrum
 from ._objectives import WeightedRisk
 from ._optimum import closed_form
@@ -102,29 +102,21 @@ def _by_formula(problem: Problem, whole: Endpoint, found: Factor) -> tuple[Delet
         # What the base fit is off by is carried over by at most 1 + √(h/(1 − h)); so is its condition number.
         rounding = 2.0 * whole.prediction_error * all_of_it / jnp.sqrt(divisor)
         off = (decrement + rounding) / jnp.where(unit > 0, unit, 1.0)
-        norm, length = size(slope), size(theta / found.scale)
-        measure = unit + size(found.scale * start) + steepest * length
-        smallest = whole.smallest_eigenvalue * left
-        outcome = verdict(
+        length = size(theta / found.scale)
+        return proven(
             finite=jnp.all(jnp.isfinite(theta)),
-            norm=norm,
-            measure=measure,
-            error=size(step / found.scale),
+            norm=size(slope),
+            measure=unit + size(found.scale * start) + steepest * length,
+            left=size(step / found.scale),
             size=unit + length,
-            smallest=smallest,
+            smallest=whole.smallest_eigenvalue * left,
             off=off,
-        )
-        return Endpoint(
             theta=theta,
             gradient_norm=size(slope / found.scale),
             iterations=jnp.zeros((), int),
-            smallest_eigenvalue=smallest,
-            outcome=outcome,
             value=jnp.maximum(whole.value - 0.5 * jnp.dot(residual, deleted), 0.0),
             error=size(step),
             start_gradient_norm=size(start),
-            residual=norm / jnp.where(measure > 0, measure, 1.0),
-            prediction_error=off,
             condition=whole.condition / jnp.sqrt(divisor),
             kind=_KIND,
         )

@@ -5,14 +5,12 @@
 The third derivative is a nested `jvp`, never a tensor. Scale: per unit, and per unit squared, of weight on J.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._checks import Whole, is_concrete, whole
+from .._checks import Epsilon, Theta, Whole, is_concrete, whole
 from .._errors import WorkError
 from ..problem import Problem, on_problem
 from ._curvature import Curvature, definite, factor
@@ -50,7 +48,7 @@ def theta_dot(problem: Problem, theta: Array, epsilon: Array) -> tuple[Array, Ar
 
 
 @on_problem
-def theta_ddot(problem: Problem, *, epsilon: Any = 1.0, theta: Any = None) -> Float[Array, " dim"]:
+def theta_ddot(problem: Problem, *, epsilon: Epsilon = 1.0, theta: Theta | None = None) -> Float[Array, " dim"]:
     """θ̈(ε) at the optimum θ(ε), computed for linear and logistic regression when not given (one number ε)."""
     epsilon = as_epsilon(problem, epsilon)
     theta = trained(problem, theta, epsilon)
@@ -59,7 +57,7 @@ def theta_ddot(problem: Problem, *, epsilon: Any = 1.0, theta: Any = None) -> Fl
 
 
 @on_problem
-def theta_dot_change(problem: Problem, *, start: Any = None, count: Whole = 33) -> ThetaDotChange:
+def theta_dot_change(problem: Problem, *, start: Theta | None = None, count: Whole = 33) -> ThetaDotChange:
     """‖θ̇(1) − θ̇(0)‖ ≤ max_ε ‖θ̈(ε)‖ along the continued path from θ* (notes, "How different really is θ̇(1) from θ̇(0)?").
 
     `count` values of ε, odd, from 1 to 0; `start` as in `path`. Raises as `path` does.

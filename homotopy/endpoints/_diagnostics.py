@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.stats
 import xarray as xr
+from jaxtyping import Bool, Int, Shaped
 
-from .._checks import on_host
+from .._checks import Theta, on_host
 from .._errors import RequestError, WorkError
 from ..problem import LogisticLoss, Problem, on_problem
 from ._case_statistics import Cases, classification, least_squares
@@ -48,21 +49,21 @@ class Diagnostics:
     data: xr.Dataset
 
     @property
-    def undefined(self) -> dict[str, np.ndarray]:
+    def undefined(self) -> dict[str, Bool[np.ndarray, " n"]]:
         """For every reason that occurs, which rows hold NaN or inf."""
         if "undefined" not in self.data:
             return {}
         masks = self.data["undefined"].to_numpy()
         return {str(why): rows for why, rows in zip(self.data["reason"].to_numpy(), masks, strict=True)}
 
-    def most_influential(self, count: int = 10) -> np.ndarray:
+    def most_influential(self, count: int = 10) -> Int[np.ndarray, " count"]:
         """The points by exact Cook's distance, largest first (∞ before all; undefined ones are left out)."""
         values = self._column("cook_exact")
         values = np.where(np.isnan(values), self._column("cook"), values)
         order = np.argsort(-values, kind="stable")
         return order[~np.isnan(values[order])][:count]
 
-    def table(self) -> dict[str, np.ndarray]:
+    def table(self) -> dict[str, Shaped[np.ndarray, " n"]]:
         """One row per point: every column by name, `dfbetas[column]` for the vectors, and the flags as words."""
         columns: dict[str, np.ndarray] = {"point": np.asarray(self.data["point"])}
         for name, values in self.data.data_vars.items():
@@ -144,7 +145,7 @@ class Diagnostics:
 
 
 @on_problem
-def diagnostics(problem: Problem, *, theta: Any = None) -> Diagnostics:
+def diagnostics(problem: Problem, *, theta: Theta | None = None) -> Diagnostics:
     """Leverage, residuals and influence of every single point, by exact deletion and by the usual approximations.
 
     For linear regression (any number of outputs, any ridge) and for logistic regression and softmax. `theta` is θ* if it

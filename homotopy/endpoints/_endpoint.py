@@ -136,29 +136,31 @@ class Endpoint(eqx.Module):
         return ", ".join(parts)
 
 
-def verdict(
+def proven(
     *,
     finite: Bool[Array, "*batch"],
     norm: Float[Array, "*batch"],
     measure: Float[Array, "*batch"],
-    error: Float[Array, "*batch"],
+    left: Float[Array, "*batch"],
     size: Float[Array, "*batch"],
     smallest: Float[Array, "*batch"],
     off: Float[Array, "*batch"],
-) -> Int[Array, "*batch"]:
-    """The outcome that the numbers of a proof come to, all in the frame: ‖∇′‖ beside its `measure`, the Newton step
-    that is left beside `size`, λ_min, and what the predictions are `off` by."""
+    **found: Any,
+) -> Endpoint:
+    """The endpoint whose outcome the numbers of its proof come to, all in the frame: ‖∇′‖ beside its `measure`, the Newton
+    step that is `left` beside `size`, λ_min, and what the predictions are `off` by; `found` are its other fields."""
     ranked = (
         (~finite, Outcome.NOT_FINITE),
         (norm > STATIONARITY * measure, Outcome.NOT_STATIONARY),
-        (error > NEARNESS * size, Outcome.FLAT),
+        (left > NEARNESS * size, Outcome.FLAT),
         (smallest < 0, Outcome.SADDLE),
         (off > PREDICTIONS, Outcome.IMPRECISE),
     )
     outcome = jnp.full(jnp.shape(norm), int(Outcome.CONVERGED))
     for wrong, name in reversed(ranked):
         outcome = jnp.where(wrong, int(name), outcome)
-    return outcome
+    residual = norm / jnp.where(measure > 0, measure, 1.0)
+    return Endpoint(outcome=outcome, residual=residual, smallest_eigenvalue=smallest, prediction_error=off, **found)
 
 
 def checked(endpoint: Endpoint, throw: bool, advice: str = "") -> Endpoint:

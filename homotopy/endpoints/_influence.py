@@ -9,16 +9,17 @@ Notation: g_J = ∇ℓ_J, Q = g_Jᵀ H⁻¹ g_J, J_j the output Jacobian of poin
 """
 
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._checks import choice
+from .._checks import Number, Theta, choice
 from .._errors import WorkError
 from .._factorise import smallest_singular_value, solve_small
+from .._progress import Watch
 from ..problem import Problem, on_problem
 from ._curvature import Curvature, Factor, definite
 from ._deletion import deletion
@@ -71,11 +72,11 @@ def influence(
     problem: Problem,
     *,
     at: str = "full",
-    theta: Any = None,
+    theta: Theta | None = None,
     hessian: str = "exact",
-    damping: Any = 0.0,
+    damping: Number = 0.0,
     solver: str | AbstractInverse = "cholesky",
-    progress: Any = False,
+    progress: Watch = False,
 ) -> Influence:
     """θ̇(1) ("full": needs only the trained model θ*) or θ̇(0) ("deleted", at θ*₋: the notes' I(j), Definition 5).
 
@@ -104,7 +105,7 @@ def influence(
 
 
 @on_problem
-def newton_estimate(problem: Problem, *, theta: Any = None, damping: Any = 0.0) -> Endpoint:
+def newton_estimate(problem: Problem, *, theta: Theta | None = None, damping: Number = 0.0) -> Endpoint:
     """θ_Nt = θ* − H_{R⁻}(θ*)⁻¹ ∇R⁻(θ*), one Newton step towards θ*₋ (notes, Definition 6; Koh et al. 2019).
 
     Exact for a quadratic risk. `converged` says whether the estimate happens to be stationary for R⁻; it does not raise
@@ -115,16 +116,16 @@ def newton_estimate(problem: Problem, *, theta: Any = None, damping: Any = 0.0) 
     here = slopes(problem, theta)
     warn_unless_stationary(curvature, here.full_norm, here.slope_norm)
     step = solve_rows(curvature, here.deleted_gradient[None], "cholesky", what="the Newton estimate").x[0]
-    return _assess(problem, theta - step, theta, "Newton estimate")
+    return assess(WeightedRisk(problem, jnp.zeros(())), theta - step, theta, 1, "Newton estimate")
 
 
 @on_problem
 def corrected_influence(
     problem: Problem,
     *,
-    theta: Any = None,
+    theta: Theta | None = None,
     hessian: str = "exact",
-    damping: Any = 0.0,
+    damping: Number = 0.0,
 ) -> Influence:
     """Influence with the leverage correction: for one output θ̇_j/(1 − h_j), summed over the group (rescaled influence).
 
@@ -200,11 +201,6 @@ def slopes(problem: Problem, theta: Float[Array, " dim"]) -> Slopes:
         return jnp.linalg.norm(here.scale * v) / jnp.where(here.unit > 0, here.unit, 1.0)
 
     return Slopes(slope, rest, norm(slope), norm(slope + rest), norm(rest))
-
-
-@eqx.filter_jit
-def _assess(problem: Problem, theta: Array, start: Array, kind: str) -> Endpoint:
-    return assess(WeightedRisk(problem, jnp.zeros(())), theta, start, 1, kind)
 
 
 def warn_unless_stationary(

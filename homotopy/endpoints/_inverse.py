@@ -41,7 +41,9 @@ class AbstractInverse(eqx.Module):
         """What all right-hand sides share: a factorisation, a preconditioner, an eigenbasis."""
 
     @abc.abstractmethod
-    def solve(self, prepared: Any, curvature: Curvature, vector: Float[Array, " dim"]) -> tuple[Array, Array]:
+    def solve(
+        self, prepared: Any, curvature: Curvature, vector: Float[Array, " dim"]
+    ) -> tuple[Float[Array, " dim"], Int[Array, ""]]:
         """x and the number of steps."""
 
 
@@ -156,7 +158,7 @@ class LiSSA(AbstractInverse):
                 f"LiSSA needs a definite matrix, but it is indefinite: an eigenvalue is at most {lowest:.2e}; try "
                 f"damping={more:.2g} or more, hessian='gauss-newton' with damping= > 0, or solver='gmres'"
             )
-        if self.scale is not None and self.scale <= 0.5 * highest:
+        if self.scale is not None and float(self.scale) <= 0.5 * highest:
             raise RequestError(
                 f"scale must be above half of the largest eigenvalue, {0.5 * highest:.3g}, or LiSSA diverges, but is "
                 f"{self.scale:g}; {1.05 * highest:.3g} would do, or None"

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import on_host
+from .._checks import Number, Theta, on_host
 from .._errors import RequestError, WorkError
 from .._factorise import smallest_singular_value, solve_small
 from ..problem import Problem, SquaredLoss, on_problem
@@ -44,9 +44,9 @@ _BATCH = 1024
 def leverage(
     problem: Problem,
     *,
-    theta: Any = None,
+    theta: Theta | None = None,
     hessian: str = "gauss-newton",
-    damping: Any = 0.0,
+    damping: Number = 0.0,
 ) -> Float[Array, " n"]:
     """h_i of every point (n,), dimensionless, in [0, 1] for one output and the Gauss–Newton matrix; Σ h_i = p.
 
@@ -61,7 +61,7 @@ def leverage(
 
 
 @on_problem
-def cooks_distance(problem: Problem, *, theta: Any = None) -> Float[Array, " n"]:
+def cooks_distance(problem: Problem, *, theta: Theta | None = None) -> Float[Array, " n"]:
     """Cook's distance D_i = δ_iᵀ B δ_i/(p·φ), δ_i the leverage-corrected change of θ without point i (Cook 1977).
 
     B is the Gauss–Newton matrix (XᵀX + ρI for least squares), p = Σh_i the effective degrees of freedom and φ the
@@ -139,7 +139,7 @@ def at_optimum(problem: Problem, theta: Any) -> Float[Array, " dim"]:
     if theta is None or not problem.model.linear:
         return trained(problem, theta)
     theta = problem.check_theta(theta, "theta")
-    end = eqx.filter_jit(assess)(WeightedRisk(problem, jnp.ones(())), theta, jnp.zeros(problem.dim), 0, "theta")
+    end = assess(WeightedRisk(problem, jnp.ones(())), theta, jnp.zeros(problem.dim), 0, "theta")
     if is_concrete(end) and not bool(end.converged):
         raise RequestError(
             "theta must be the optimum, but its predictions are off by "

@@ -13,8 +13,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._arrays import as_floats
+from .._checks import Number, Theta
 from .._errors import RequestError
-from ..problem import Dataset, Problem, check_queries, on_problem
+from .._progress import Watch
+from ..problem import Dataset, Problem, Queries, check_queries, on_problem
 from ._curvature import Curvature
 from ._endpoint import is_concrete
 from ._frame import frame
@@ -35,13 +37,13 @@ class SolverWarning(UserWarning):
 @on_problem
 def influence_matrix(
     problem: Problem,
-    queries: Dataset | Callable[[Array], Array] | Any = None,
+    queries: Queries | None = None,
     *,
-    theta: Any = None,
+    theta: Theta | None = None,
     hessian: str = "exact",
-    damping: Any = 0.0,
+    damping: Number = 0.0,
     solver: str | AbstractInverse = "cholesky",
-    progress: Any = False,
+    progress: Watch = False,
 ) -> Float[Array, "queries n"]:
     """g_qᵀ H⁻¹ g_i: influence of every point i on every query q (mathematics §2; Koh and Liang 2017).
 
@@ -62,11 +64,11 @@ def influence_matrix(
 def self_influence(
     problem: Problem,
     *,
-    theta: Any = None,
+    theta: Theta | None = None,
     hessian: str = "exact",
-    damping: Any = 0.0,
+    damping: Number = 0.0,
     solver: str | AbstractInverse = "cholesky",
-    progress: Any = False,
+    progress: Watch = False,
 ) -> Float[Array, " n"]:
     """Q_i = g_iᵀ H⁻¹ g_i ≥ 0: how much removing a point increases its own loss, to first order (notes, Q(z); for least
     squares leverage times squared residual). The diagonal of `influence_matrix`."""
@@ -78,9 +80,9 @@ def self_influence(
 def weight_jacobian(
     problem: Problem,
     *,
-    theta: Any = None,
+    theta: Theta | None = None,
     hessian: str = "exact",
-    damping: Any = 0.0,
+    damping: Number = 0.0,
     solver: str | AbstractInverse = "cholesky",
 ) -> Float[Array, "dim n"]:
     """∂θ(𝛆)/∂ε_i at 𝛆 = 1: column i is −H⁻¹∇ℓ_i(θ*), so θ̇ of point j is column j and θ̇ of a group the sum of its
@@ -119,7 +121,9 @@ def _gradients(problem: Problem, theta: Array) -> tuple[Array, Array, Array]:
     return gradients, norm / unit, jnp.median(jnp.linalg.norm(here.scale[None] * gradients, axis=1)) / unit
 
 
-def query_gradients(problem: Problem, theta: Float[Array, " dim"], queries: Any) -> Float[Array, "queries dim"]:
+def query_gradients(
+    problem: Problem, theta: Float[Array, " dim"], queries: Queries | None
+) -> Float[Array, "queries dim"]:
     """Rows ∇φ_q(θ). `queries`: None for θ itself, a `Dataset`, a function θ ↦ (queries,), or the gradients."""
     if queries is None:
         return jnp.eye(problem.dim)

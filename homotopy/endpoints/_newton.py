@@ -1,19 +1,20 @@
 """Minimisation by a trust-region Newton method on the full Hessian, as one traced loop that can be batched.
 
-Each step minimises the quadratic model inside ‖p‖ ≤ Δ exactly, in the eigenvectors of the Hessian (Moré and Sorensen
-1983; Nocedal and Wright 2006, §4.3): negative curvature is followed downhill, and directions in which the function is
-flat to rounding (a null space of the model) are left alone, so that θ keeps its component there, as the flow does.
+Each step minimises the quadratic model inside ‖p‖ ≤ Δ exactly (`_quadratic`). Convex risks of many weights at once have a
+cheaper loop (`_weighted`).
 
-Notation: p `step`, Δ `radius`, H = QΛQᵀ, μ the multiplier with (Λ + μ)p = −Qᵀ∇ and ‖p‖ = Δ.
+Notation: p `step`, Δ `radius`.
 """
 
+from functools import partial
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._endpoint import DENSE_LIMIT, STATIONARITY, Endpoint, Outcome, verdict
+from ._endpoint import DENSE_LIMIT, STATIONARITY, Endpoint, Outcome, proven
 from ._frame import (
     Frame,
     Objective,
@@ -28,73 +29,13 @@ from ._frame import (
     spectrum,
 )
 from ._objectives import AbstractObjective
+from ._quadratic import Local, local_model, local_of, newton_step, trust_region_step
 
 MAX_ITERATIONS = 500
-_BISECTIONS = 60
 # The actual decrease is a difference of objective values; below this part of them it is rounding.
 _RESOLUTION = 1e-9
 # Steps after the tolerance is met: quadratic convergence needs two or three, a curved valley some more.
 _POLISH = 8
-
-
-class Local(NamedTuple):
-    """The quadratic model at one θ, in the eigenvectors of its Hessian."""
-
-    value: Float[Array, ""]
-    gradient: Float[Array, " dim"]
-    rates: Float[Array, " dim"]
-    vectors: Float[Array, "dim dim"]
-    slopes: Float[Array, " dim"]  # Qᵀ∇
-    flat: Bool[Array, " dim"]
-
-
-def local_model(objective: Objective, here: Frame, theta: Float[Array, " dim"]) -> Local:
-    """Value, gradient and eigendecomposition of the Hessian at θ′, all in the frame."""
-    return _local(objective, here, theta, spectrum(objective, here, theta))
-
-
-def _local(objective: Objective, here: Frame, theta: Array, found: Spectrum) -> Local:
-    value, gradient = jax.value_and_grad(framed(objective, here))(theta)
-    return Local(value, gradient, found.rates, found.vectors, found.vectors.T @ gradient, found.flat)
-
-
-def newton_step(local: Local) -> Float[Array, " dim"]:
-    """−H⁺∇ in the eigenvectors."""
-    return jnp.where(local.flat, 0.0, -local.slopes / jnp.where(local.flat, 1.0, local.rates))
-
-
-def _trust_region_step(local: Local, radius: Float[Array, ""], tolerance: Float[Array, ""]) -> Float[Array, " dim"]:
-    """The minimiser of the model within ‖p‖ ≤ Δ, in the eigenvectors."""
-    rates, slopes = local.rates, local.slopes
-    newton = newton_step(local)
-    idle = local.flat & (jnp.abs(slopes) <= 0.1 * tolerance)  # flat, and nothing pulls: not part of the model
-    inside = jnp.all((rates > 0) | local.flat) & (jnp.linalg.norm(newton) <= radius) & jnp.all(~local.flat | idle)
-    slopes = jnp.where(idle, 0.0, slopes)
-    lowest = jnp.min(jnp.where(idle, jnp.inf, rates))
-    lowest = jnp.where(jnp.isfinite(lowest), lowest, 1.0)
-    floor = jnp.maximum(0.0, -lowest)
-
-    def step(mu):
-        shifted = rates + mu
-        return jnp.where(idle | (shifted <= 0), 0.0, -slopes / jnp.where(shifted > 0, shifted, 1.0))
-
-    def halve(_, interval):
-        low, high = interval
-        middle = floor + jnp.sqrt(jnp.maximum(low - floor, 1e-300)) * jnp.sqrt(high - floor)
-        long = jnp.linalg.norm(step(middle)) > radius
-        return jnp.where(long, middle, low), jnp.where(long, high, middle)
-
-    high = floor + jnp.linalg.norm(slopes) / radius + jnp.finfo(float).tiny
-    low = floor + (high - floor) * 1e-18
-    _, mu = jax.lax.fori_loop(0, _BISECTIONS, halve, (low, high))
-    boundary = step(mu)
-    # The hard case: the slope along the lowest eigenvalue is (nearly) 0, so walk along it to the boundary.
-    missing = jnp.sqrt(jnp.maximum(radius**2 - boundary @ boundary, 0.0))
-    index = jnp.argmin(jnp.where(idle, jnp.inf, rates))
-    sign = jnp.where(slopes[index] > 0, -1.0, 1.0)
-    hard = (lowest < 0) & (missing > 1e-3 * radius)
-    boundary = boundary.at[index].add(jnp.where(hard, sign * missing, 0.0))
-    return jnp.where(inside, newton, boundary)
 
 
 class Quality(NamedTuple):
@@ -141,63 +82,57 @@ def minimise(
     nothing else.
     """
     here = frame(objective, start.shape[0])
-    inside = framed(objective, here)
     came_from, start = start if origin is None else origin, start / here.scale
-    slope = jax.grad(inside)(came_from / here.scale)
-    initial = jnp.linalg.norm(slope)
-    tolerance = STATIONARITY * (here.unit + initial)
-
-    # The last pass only judges the answer: one copy of the Hessian in the graph, half the compile time.
-    def improve(state: _State) -> _State:
-        local = local_model(objective, here, state.theta)
-        norm = jnp.linalg.norm(local.gradient)
-        near = norm <= tolerance
-        inner = _trust_region_step(local, state.radius, tolerance)
-        step = local.vectors @ inner
-        predicted = -(local.slopes @ inner + 0.5 * (local.rates * inner) @ inner)
-        value, gradient = jax.value_and_grad(inside)(state.theta + step)
-        # Where the decrease drowns in rounding, the mean slope along the step tells it (error O(‖p‖³)).
-        by_slope = -0.5 * ((local.gradient + gradient) @ step)
-        drowned = predicted <= _RESOLUTION * (1e-3 * here.unit**2 + jnp.abs(local.value))
-        actual = jnp.where(drowned, by_slope, local.value - value)
-        trial = jnp.linalg.norm(gradient)
-        ratio = jnp.where(jnp.isfinite(value) & (predicted > 0), actual / predicted, -1.0)
-        accept = ((ratio > 1e-3) | (near & (trial < 0.5 * norm))) & jnp.isfinite(trial)
-        length = jnp.linalg.norm(inner)
-        radius = jnp.where(ratio < 0.25, 0.25 * jnp.minimum(length, state.radius), state.radius)
-        radius = jnp.where((ratio > 0.75) & (length > 0.9 * state.radius), 2.0 * state.radius, radius)
-        stuck = radius <= 1e-15 * (here.unit + jnp.linalg.norm(state.theta))
-        theta = jnp.where(accept, state.theta + step, state.theta)
-        better = near & (norm < state.best_norm)
-        best, best_norm = jnp.where(better, state.theta, state.best), jnp.where(better, norm, state.best_norm)
-        better = accept & (trial <= tolerance) & (trial < best_norm)
-        best, best_norm = jnp.where(better, theta, best), jnp.where(better, trial, best_norm)
-        polished = state.polished + ((state.polished > 0) | near).astype(int)
-        done = (near & ~accept) | (polished >= _POLISH) | (length == 0) | stuck | ~jnp.isfinite(norm)
-        done = done | (state.iterations + 1 >= max_iterations)
-        theta = jnp.where(done & jnp.isfinite(best_norm), best, theta)
-        theta = jnp.where(state.done, state.theta, theta)
-        count = state.iterations + (~state.done).astype(int)
-        return _State(
-            theta, radius, count, best, best_norm, polished, state.done | done, state.done, _quality(here, local)
-        )
-
+    slope = jax.grad(framed(objective, here))(came_from / here.scale)
+    tolerance = STATIONARITY * (here.unit + jnp.linalg.norm(slope))
     zero, one = jnp.zeros((), int), jnp.ones(())
     first = radius * (here.unit + jnp.linalg.norm(start))
     over = ~jnp.all(jnp.isfinite(start)) | (jnp.asarray(max_iterations) <= 0)
-    state = _State(
-        start,
-        first,
-        zero,
-        start,
-        jnp.inf * one,
-        zero,
-        over,
-        jnp.zeros((), bool),
-        Quality(*(one,) * len(Quality._fields)),
-    )
+    nothing = Quality(*(one,) * len(Quality._fields))
+    state = _State(start, first, zero, start, jnp.inf * one, zero, over, jnp.zeros((), bool), nothing)
+    improve = partial(_improved, objective, here, tolerance, jnp.asarray(max_iterations))
     end = jax.lax.while_loop(lambda state: ~state.judged, improve, state)
     return _judged(objective, here, end.theta, end.quality, slope, end.iterations + iterations, kind)
+
+
+def _improved(objective: Objective, here: Frame, tolerance: Array, max_iterations: Array, state: _State) -> _State:
+    """One step further; the last pass only judges the answer: one copy of the Hessian in the graph, half the compile time."""
+    local = local_model(objective, here, state.theta)
+    norm = jnp.linalg.norm(local.gradient)
+    near = norm <= tolerance
+    inner = trust_region_step(local, state.radius, tolerance)
+    length = jnp.linalg.norm(inner)
+    trial, slope, ratio = _tried(objective, here, state.theta, local, inner)
+    accept = ((ratio > 1e-3) | (near & (slope < 0.5 * norm))) & jnp.isfinite(slope)
+    radius = jnp.where(ratio < 0.25, 0.25 * jnp.minimum(length, state.radius), state.radius)
+    radius = jnp.where((ratio > 0.75) & (length > 0.9 * state.radius), 2.0 * state.radius, radius)
+    stuck = radius <= 1e-15 * (here.unit + jnp.linalg.norm(state.theta))
+    theta = jnp.where(accept, trial, state.theta)
+    better = near & (norm < state.best_norm)
+    best, best_norm = jnp.where(better, state.theta, state.best), jnp.where(better, norm, state.best_norm)
+    better = accept & (slope <= tolerance) & (slope < best_norm)
+    best, best_norm = jnp.where(better, theta, best), jnp.where(better, slope, best_norm)
+    polished = state.polished + ((state.polished > 0) | near).astype(int)
+    done = (near & ~accept) | (polished >= _POLISH) | (length == 0) | stuck | ~jnp.isfinite(norm)
+    done = done | (state.iterations + 1 >= max_iterations)
+    theta = jnp.where(done & jnp.isfinite(best_norm), best, theta)
+    theta = jnp.where(state.done, state.theta, theta)
+    count = state.iterations + (~state.done).astype(int)
+    quality = _quality(here, local)
+    return _State(theta, radius, count, best, best_norm, polished, state.done | done, state.done, quality)
+
+
+def _tried(objective: Objective, here: Frame, theta: Array, local: Local, inner: Array) -> tuple[Array, Array, Array]:
+    """θ′ after the step `inner`, ‖∇′‖ there, and the decrease beside the model's."""
+    step = local.vectors @ inner
+    predicted = -(local.slopes @ inner + 0.5 * (local.rates * inner) @ inner)
+    value, gradient = jax.value_and_grad(framed(objective, here))(theta + step)
+    # Where the decrease drowns in rounding, the mean slope along the step tells it (error O(‖p‖³)).
+    by_slope = -0.5 * ((local.gradient + gradient) @ step)
+    drowned = predicted <= _RESOLUTION * (1e-3 * here.unit**2 + jnp.abs(local.value))
+    actual = jnp.where(drowned, by_slope, local.value - value)
+    ratio = jnp.where(jnp.isfinite(value) & (predicted > 0), actual / predicted, -1.0)
+    return theta + step, jnp.linalg.norm(gradient), ratio
 
 
 def _quality(here: Frame, local: Local) -> Quality:
@@ -237,31 +172,26 @@ def _judged(
     if is_linear(objective):
         # Large terms that cancel (powers of x) leave a gradient of their rounding: a backward error is relative to them.
         measure = measure + quality.steepest * jnp.linalg.norm(theta)
-    outcome = verdict(
+    return proven(
         finite=jnp.isfinite(quality.norm) & jnp.all(jnp.isfinite(theta)),
         norm=quality.norm,
         measure=measure,
-        error=quality.error,
+        left=quality.error,
         size=size,
         smallest=quality.smallest,
         off=off,
-    )
-    return Endpoint(
         theta=here.scale * theta,
         gradient_norm=quality.user_norm,
         iterations=jnp.asarray(iterations),
-        smallest_eigenvalue=quality.smallest,
-        outcome=outcome,
         value=quality.value,
         error=quality.user_error,
         start_gradient_norm=jnp.linalg.norm(start_slope / here.scale),
-        residual=quality.norm / jnp.where(measure > 0, measure, 1.0),
-        prediction_error=off,
         condition=quality.condition,
         kind=kind,
     )
 
 
+@eqx.filter_jit
 def assess(
     objective: Objective,
     theta: Float[Array, " dim"],
@@ -288,7 +218,7 @@ def judge(
 ) -> Endpoint:
     """`assess` of θ′, with a spectrum that is already there."""
     slope = jax.grad(framed(objective, here))(origin / here.scale)
-    quality = _quality(here, _local(objective, here, theta, found))
+    quality = _quality(here, local_of(objective, here, theta, found))
     return _judged(objective, here, theta, quality, slope, iterations, kind)
 
 

@@ -12,7 +12,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._checks import choice, flag
+from .._checks import Epsilon, Theta, choice, flag
 from .._errors import RequestError
 from .._factorise import null_part
 from ..problem import Problem, on_problem
@@ -26,7 +26,12 @@ from ._objectives import WeightedRisk
 
 @on_problem
 def optimum(
-    problem: Problem, epsilon: Any = 1.0, *, start: Any = None, method: str = "auto", throw: bool = True
+    problem: Problem,
+    epsilon: Epsilon = 1.0,
+    *,
+    start: Theta | None = None,
+    method: str = "auto",
+    throw: bool = True,
 ) -> Endpoint:
     """θ(ε) = argmin R_ε (mathematics §1; notes, θ* at ε = 1 and θ*₋ at ε = 0).
 
@@ -64,8 +69,8 @@ def leave_one_out(
     problem: Problem,
     *,
     start: str = "cold",
-    theta0: Any = None,
-    theta: Any = None,
+    theta0: Theta | None = None,
+    theta: Theta | None = None,
     method: str = "auto",
     throw: bool = True,
 ) -> Endpoint:

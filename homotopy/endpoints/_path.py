@@ -9,7 +9,7 @@ halved. So the branch is never left silently: where the steps vanish H becomes s
 (a convex risk has no folds, but it may lose its minimiser); which of the two is reported.
 """
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,17 +18,17 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._arrays import as_floats
-from .._checks import choice
+from .._checks import Theta, Values, choice
 from .._errors import RequestError, WorkError
 from ..problem import Problem, on_problem
 from . import _separation
 from ._endpoint import NEARNESS, STATIONARITY, Outcome, is_concrete, require_dense
 from ._frame import Frame, frame, smallest_rate
 from ._limit import flow_limit
-from ._newton import Local, local_model, newton_step
 from ._objectives import WeightedRisk
 from ._optimum import newton
 from ._path_result import Path as Path
+from ._quadratic import Local, local_model, newton_step
 
 # Steps are relative to the distance between two requested ε; below the smallest the branch has ended.
 _SMALLEST_STEP = 1e-5
@@ -40,7 +40,9 @@ _FAR = 10.0
 
 
 @on_problem
-def path(problem: Problem, epsilons: Any, *, start: Any = None, on_fold: str = "raise") -> Path:
+def path(
+    problem: Problem, epsilons: Annotated[Values, "m"], *, start: Theta | None = None, on_fold: str = "raise"
+) -> Path:
     """The continued branch of stationary points of R_ε along `epsilons` (m,), say from 1 to 0, or, for a group, along a
     vector path 𝛆(s) given by its corners (m, |J|), straight between them.
 

@@ -10,12 +10,10 @@ of the mean objectives. The sum convention's weight of J is 1 − nε.
     linearised PBRF     θˢ + ε (G/n + λI)⁻¹ g_J(θˢ)                         exactly its derivative at ε = 0
 """
 
-from typing import Any
-
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from .._checks import flag
+from .._checks import Epsilon, Number, Theta, flag
 from ..problem import Problem, on_problem
 from ._curvature import Curvature
 from ._endpoint import Endpoint, as_damping, as_response_epsilon, checked, is_concrete, require_dense
@@ -31,7 +29,7 @@ _ADVICE = "try a larger damping, or throw=False to go on with what was reached"
 
 
 @on_problem
-def bregman(problem: Problem, theta: Any, reference: Any) -> Float[Array, " n"]:
+def bregman(problem: Problem, theta: Theta, reference: Theta) -> Float[Array, " n"]:
     """D_i(f(θ; x_i), f(θ′; x_i)) ≥ 0 of every point: the loss minus its tangent at the reference's prediction.
 
     ½‖ŷ − ŷ′‖² for squared loss, a KL divergence for the classification losses (notes, Response functions; corrected).
@@ -42,10 +40,10 @@ def bregman(problem: Problem, theta: Any, reference: Any) -> Float[Array, " n"]:
 @on_problem
 def response(
     problem: Problem,
-    theta: Any = None,
+    theta: Theta | None = None,
     *,
-    damping: Any = 0.0,
-    epsilon: Any = None,
+    damping: Number = 0.0,
+    epsilon: Epsilon | None = None,
     linearised: bool = False,
     hessian: str = "exact",
     solver: str | AbstractInverse = "cholesky",
@@ -73,7 +71,14 @@ def response(
 
 
 @on_problem
-def pbrf(problem: Problem, theta_s: Any, *, damping: Any, epsilon: Any = None, throw: bool = True) -> Endpoint:
+def pbrf(
+    problem: Problem,
+    theta_s: Theta,
+    *,
+    damping: Number,
+    epsilon: Epsilon | None = None,
+    throw: bool = True,
+) -> Endpoint:
     """The proximal Bregman response: where θ goes from θˢ when J is removed, every other prediction is held near its
     own value and θ near θˢ (Bae et al. 2022, eq. 13; notes, PBRF).
 
@@ -93,10 +98,10 @@ def pbrf(problem: Problem, theta_s: Any, *, damping: Any, epsilon: Any = None, t
 @on_problem
 def pbrf_linearised(
     problem: Problem,
-    theta_s: Any,
+    theta_s: Theta,
     *,
-    damping: Any,
-    epsilon: Any = None,
+    damping: Number,
+    epsilon: Epsilon | None = None,
     solver: str | AbstractInverse = "cholesky",
 ) -> Endpoint:
     """θˢ + ε (G(θˢ)/n + λI)⁻¹ g_J(θˢ), the exact linearisation of `pbrf` in ε at 0 (notes; Bae et al. 2022, §4).
@@ -120,14 +125,9 @@ def _linearised(
     warn_unless_stationary(curvature, here.full_norm, here.slope_norm)
     solution = solve_rows(curvature, here.slope[None], solver, what=kind)
     moved = anchor + epsilon * problem.n * solution.x[0]
-    return _assess(objective, moved, anchor, kind)
+    return assess(objective, moved, anchor, 0, kind)
 
 
 @eqx.filter_jit
 def _solve(objective: AbstractObjective, start: Array, kind: str) -> Endpoint:
     return minimise(objective, start, kind=kind)
-
-
-@eqx.filter_jit
-def _assess(objective: AbstractObjective, theta: Array, anchor: Array, kind: str) -> Endpoint:
-    return assess(objective, theta, anchor, 0, kind)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._checks import choice
+from .._checks import Number, Theta, choice
 from .._errors import RequestError, WorkError
 from .._progress import as_progress
 from ..problem import Problem, on_problem
@@ -97,7 +97,12 @@ def _require_like_columns(curvature: Curvature, solver: AbstractInverse) -> None
 
 @on_problem
 def inverse_memory(
-    problem: Problem, theta: Any, solver: str | AbstractInverse, *, hessian: str = "gauss-newton", damping: Any = 0.1
+    problem: Problem,
+    theta: Theta,
+    solver: str | AbstractInverse,
+    *,
+    hessian: str = "gauss-newton",
+    damping: Number = 0.1,
 ) -> dict[str, float]:
     """Bytes that the compiled solve of one right-hand side works with, beside 8·dim, the bytes of θ.
 

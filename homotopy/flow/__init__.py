@@ -3,7 +3,16 @@
 from ._arcs import Reversed as Reversed, arc_edges as arc_edges
 from ._arguments import as_jumps as as_jumps, as_weights as as_weights
 from ._check import check as check
-from ._diffrax import advice as advice, choose_solver as choose_solver, integrate as integrate
+from ._descent import (
+    PointWeights as PointWeights,
+    RemovalWeights as RemovalWeights,
+    ScheduleWeights as ScheduleWeights,
+    StepWeights as StepWeights,
+    compiled_descent as compiled_descent,
+    descent as descent,
+    descent_step as descent_step,
+)
+from ._diffrax import Dense as Dense, advice as advice, choose_solver as choose_solver, integrate as integrate
 from ._greedy import Greedy as Greedy
 from ._parse import describe as describe, parse as parse
 from ._rosenbrock import Rodas5P as Rodas5P

@@ -55,7 +55,7 @@ class Dense(eqx.Module):
         index = jnp.clip(jnp.searchsorted(self.edges, t) - 1, 0, arcs - 1)
         here = jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, self.interpolation)
         start, end = self.edges[index], self.edges[index + 1]
-        return here.evaluate((t - start) / jnp.where(end > start, end - start, 1.0))
+        return here.evaluate(jnp.clip((t - start) / jnp.where(end > start, end - start, 1.0), 0.0, 1.0))
 
 
 def integrate(

@@ -7,7 +7,7 @@ along it (Filippov), with the equivalent weight ε = ȧ₀/(ȧ₀ − ȧ₁) tha
 Each stretch of one mode is one Diffrax solve that ends at an event; modes: 0, 1 (that ε), 2 (sliding).
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import diffrax
 import equinox as eqx
@@ -18,7 +18,7 @@ import optimistix
 from jaxtyping import Array, Float
 
 from .._arrays import as_floats
-from .._checks import on_host
+from .._checks import Theta, Values, on_host
 from .._errors import WorkError
 from ..problem import Problem
 from . import _diffrax
@@ -38,10 +38,12 @@ class Greedy(eqx.Module):
 
     target: Float[Array, " dim"]
 
-    def __init__(self, target: Any):
+    def __init__(self, target: Theta):
         self.target = as_floats(target, "target")
 
-    def __call__(self, t: Any, theta: Float[Array, " dim"], problem: Problem) -> Float[Array, ""]:
+    def __call__(
+        self, t: Annotated[Values, "*times"], theta: Float[Array, " dim"], problem: Problem
+    ) -> Float[Array, ""]:
         """ε off the switching surface."""
         return jnp.where(self.gain(theta, problem) > 0, 1.0, 0.0)
 
@@ -49,7 +51,7 @@ class Greedy(eqx.Module):
         """a(θ) = ⟨−∇ℓ_J(θ), target − θ⟩: the rate towards the target that a unit of weight adds, times the distance."""
         return problem.deleted_gradient(theta) @ (theta - self.target)
 
-    def gain_rates(self, theta: Float[Array, " dim"], problem: Problem) -> tuple[Array, Array]:
+    def gain_rates(self, theta: Float[Array, " dim"], problem: Problem) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """ȧ under ε = 0 and under ε = 1."""
 
         def rate(epsilon):

@@ -9,7 +9,7 @@ it: 1_[0,τ] is closed.
 """
 
 import abc
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._arrays import as_floats
-from .._checks import Flag, Whole, as_key, shown, whole
+from .._checks import Flag, Key, Number, Values, Whole, as_key, shown, whole
 from .._errors import RequestError
 from ._arguments import as_interval, as_jumps, as_weights
 
@@ -41,7 +41,7 @@ class AbstractSchedule(eqx.Module):
     def piece(self, index: Int[Array, "..."] | int, t: Float[Array, "..."]) -> Float[Array, "..."]:
         """ε(t) by the formula of the arc after `index` discontinuities, elementwise."""
 
-    def __call__(self, t: Any) -> Float[Array, "..."]:
+    def __call__(self, t: Annotated[Values, "*times"]) -> Float[Array, "..."]:
         t = jnp.asarray(t, dtype=float)
         values = jnp.asarray(self.piece(jnp.searchsorted(self.discontinuities(), t), t))
         return values if jnp.issubdtype(values.dtype, jnp.inexact) else values.astype(float)
@@ -53,7 +53,7 @@ class Constant(AbstractSchedule):
     value: Float[Array, ""]
     piecewise_constant: ClassVar[bool] = True
 
-    def __init__(self, value: Any, *, unrestricted: Flag = False):
+    def __init__(self, value: Number, *, unrestricted: Flag = False):
         self.value = as_weights(value, "value", unrestricted, ndim=0)
 
     def discontinuities(self):
@@ -69,7 +69,7 @@ class Step(AbstractSchedule):
     switch: Float[Array, ""]
     piecewise_constant: ClassVar[bool] = True
 
-    def __init__(self, switch: Any):
+    def __init__(self, switch: Number):
         self.switch = as_jumps(switch, "switch", ndim=0)
 
     def discontinuities(self):
@@ -87,7 +87,7 @@ class PolynomialDecay(AbstractSchedule):
     power: Float[Array, ""]
     piecewise_constant: ClassVar[bool] = False
 
-    def __init__(self, start: Any, end: Any, power: Any):
+    def __init__(self, start: Number, end: Number, power: Number):
         self.start, self.end = as_interval(start, end)
         self.power = as_floats(power, "power")
         if not isinstance(self.power, jax.core.Tracer) and (self.power.ndim != 0 or self.power <= 0):
@@ -109,7 +109,7 @@ class LinearDecay(AbstractSchedule):
     end: Float[Array, ""]
     piecewise_constant: ClassVar[bool] = False
 
-    def __init__(self, start: Any, end: Any):
+    def __init__(self, start: Number, end: Number):
         self.start, self.end = as_interval(start, end)
 
     def discontinuities(self):
@@ -126,7 +126,7 @@ class CosineDecay(AbstractSchedule):
     end: Float[Array, ""]
     piecewise_constant: ClassVar[bool] = False
 
-    def __init__(self, start: Any, end: Any):
+    def __init__(self, start: Number, end: Number):
         self.start, self.end = as_interval(start, end)
 
     def discontinuities(self):
@@ -144,7 +144,7 @@ class ExponentialDecay(AbstractSchedule):
     end: Float[Array, ""]
     piecewise_constant: ClassVar[bool] = False
 
-    def __init__(self, start: Any, rate: Any, end: Any = None):
+    def __init__(self, start: Number, rate: Number, end: Number | None = None):
         if end is None:
             self.start, self.end = as_jumps(start, "start", ndim=0), jnp.asarray(jnp.inf)
         else:
@@ -167,7 +167,7 @@ class PiecewiseConstant(AbstractSchedule):
     values: Float[Array, " k+1"]
     piecewise_constant: ClassVar[bool] = True
 
-    def __init__(self, times: Any, values: Any, *, unrestricted: Flag = False):
+    def __init__(self, times: Annotated[Values, "k"], values: Annotated[Values, "k+1"], *, unrestricted: Flag = False):
         self.times = as_jumps(times, "times", ndim=1)
         self.values = as_weights(values, "values", unrestricted, ndim=1)
         if self.values.shape[0] != self.times.shape[0] + 1:
@@ -190,7 +190,7 @@ class BangBang(AbstractSchedule):
     first: Float[Array, ""]
     piecewise_constant: ClassVar[bool] = True
 
-    def __init__(self, switches: Any, first: Any = 1.0):
+    def __init__(self, switches: Annotated[Values, "k"], first: Number = 1.0):
         self.switches = as_jumps(switches, "switches", ndim=1)
         self.first = as_floats(first, "first")
         if not isinstance(self.first, jax.core.Tracer) and (self.first.ndim != 0 or self.first not in (0.0, 1.0)):
@@ -211,7 +211,7 @@ class PiecewiseLinear(AbstractSchedule):
     values: Float[Array, " k"]
     piecewise_constant: ClassVar[bool] = False
 
-    def __init__(self, times: Any, values: Any, *, unrestricted: Flag = False):
+    def __init__(self, times: Annotated[Values, "k"], values: Annotated[Values, "k"], *, unrestricted: Flag = False):
         self.times = as_jumps(times, "times", ndim=1)
         self.values = as_weights(values, "values", unrestricted, ndim=1)
         if self.values.shape != self.times.shape or self.times.shape[0] < 2:
@@ -245,7 +245,7 @@ class NeuralSchedule(AbstractSchedule):
     network: eqx.nn.MLP
     piecewise_constant: ClassVar[bool] = False
 
-    def __init__(self, start: Any, end: Any, *, width: Whole = 8, depth: Whole = 1, key: Any = 0):
+    def __init__(self, start: Number, end: Number, *, width: Whole = 8, depth: Whole = 1, key: Key = 0):
         self.start, self.end = as_interval(start, end)
         width, depth = whole(width, "width", 1), whole(depth, "depth", 0)
         self.network = eqx.nn.MLP("scalar", "scalar", width, depth, activation=jnp.tanh, key=as_key(key))

@@ -1,12 +1,10 @@
 """`sensitivity`: how θ(t) answers to the weight of the deleted points, during training and not only at its end."""
 
-from typing import Any
-
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._checks import Whole, as_time, as_times, as_tolerance, is_concrete, whole
+from .._checks import Number, Theta, Times, Whole, as_time, as_times, as_tolerance, is_concrete, whole
 from .._errors import WorkError
 from ..problem import Problem, on_problem
 from . import _diffrax
@@ -20,13 +18,13 @@ from ._trajectory import Sensitivity
 def sensitivity(
     problem: Problem,
     schedule: AbstractSchedule,
-    theta0: Any,
+    theta0: Theta,
     *,
-    t1: Any,
-    ts: Any = None,
+    t1: Number,
+    ts: Times | None = None,
     solver: str | diffrax.AbstractSolver | None = None,
-    rtol: Any = 1e-8,
-    atol: Any = 1e-10,
+    rtol: Number = 1e-8,
+    atol: Number = 1e-10,
     max_steps: Whole = MAX_STEPS,
 ) -> Sensitivity:
     """θ(t) and s(t) = ∂θ(t)/∂ε for a weight ε(t) + δ, δ → 0 (mathematics §10):

@@ -8,7 +8,22 @@ import numpy as np
 from diffrax import RESULTS, AbstractSolver
 from jaxtyping import Array, Float
 
-from .._checks import Choice, Flag, Whole, as_time, as_times, as_tolerance, choice, flag, is_concrete, refuse, whole
+from .._checks import (
+    Choice,
+    Flag,
+    Number,
+    Theta,
+    Times,
+    Whole,
+    as_time,
+    as_times,
+    as_tolerance,
+    choice,
+    flag,
+    is_concrete,
+    refuse,
+    whole,
+)
 from .._columns import null_direction_error
 from .._errors import RequestError, WorkError
 from ..problem import Problem, on_problem
@@ -30,15 +45,15 @@ _ONLY_EXACT = "t1 = ∞ is for method='exact'"
 def simulate(
     problem: Problem,
     schedule: AbstractSchedule | Greedy,
-    theta0: Any,
+    theta0: Theta,
     *,
-    t1: Any,
-    ts: Any = None,
+    t1: Number,
+    ts: Times | None = None,
     method: Choice = "auto",
     solver: str | AbstractSolver | None = None,
-    rtol: Any = 1e-8,
-    atol: Any = 1e-10,
-    step: Any = None,
+    rtol: Number = 1e-8,
+    atol: Number = 1e-10,
+    step: Number | None = None,
     dense: Flag = False,
     max_steps: Whole | None = None,
 ) -> Trajectory:
@@ -76,37 +91,47 @@ def simulate(
     if method != "diffrax":
         refuse(solver is not None, f"method={method!r} uses no ODE solver, so solver= would be ignored")
         refuse(max_steps is not None, f"method={method!r} takes a fixed number of steps; drop max_steps")
-    epsilons = schedule(ts)
     if method == "exact":
         refuse(
             not exact,
             "method='exact' needs linear regression, squared loss and a piecewise constant schedule; use 'diffrax'",
         )
-        require_null_direction(problem)
-        thetas, theta1 = _exact_job(problem, schedule, theta0, ts, t1)
-        if is_concrete(theta1) and not np.isfinite(theta1).all():
-            raise WorkError("θ(t) diverges: ε < 0 makes the risk unbounded below; try a shorter t1 or a smaller |ε|")
-        keep = _ExactDense(problem, schedule, theta0, t1) if dense else None
-        arcs = {"arcs": jnp.asarray(schedule.discontinuities().shape[0] + 1)}
-        return Trajectory(ts, thetas, epsilons, theta1, arcs, RESULTS.successful, "exact", "eigendecomposition", keep)
+        return _exactly(problem, schedule, theta0, ts, t1, dense)
     t1 = as_time(t1, finite=_ONLY_EXACT)
     if method == "descent":
         refuse(dense, "gradient descent has no values between its steps; drop dense=True")
-        step = _positive_step(step, t1)
-        thetas, theta1, steps = _descent_job(problem, schedule, theta0, ts, t1, step)
-        if is_concrete(theta1) and not np.isfinite(theta1).all():
-            raise WorkError(
-                f"gradient descent diverged: step = {float(step):g} is too large; it must be below 2/λ_max(∇²R)"
-            )
-        counts = {"steps": steps}
-        return Trajectory(ts, thetas, epsilons, theta1, counts, RESULTS.successful, "descent", "gradient descent")
+        return _by_descent(problem, schedule, theta0, ts, t1, _positive_step(step, t1))
     name, chosen = _diffrax.choose_solver(problem, theta0, t1, solver)
     thetas, theta1, result, stats, keep = _diffrax_job(
         problem, schedule, theta0, ts, t1, chosen, rtol, atol, limit, dense
     )
     if is_concrete(theta1) and result != RESULTS.successful:
         raise WorkError(_diffrax.advice(result, limit))
-    return Trajectory(ts, thetas, epsilons, theta1, stats, result, "diffrax", name, keep)
+    return Trajectory(ts, thetas, schedule(ts), theta1, stats, result, "diffrax", name, keep)
+
+
+def _exactly(
+    problem: Problem, schedule: AbstractSchedule, theta0: Array, ts: Array, t1: Array, dense: bool
+) -> Trajectory:
+    require_null_direction(problem)
+    thetas, theta1 = _exact_job(problem, schedule, theta0, ts, t1)
+    if is_concrete(theta1) and not np.isfinite(theta1).all():
+        raise WorkError("θ(t) diverges: ε < 0 makes the risk unbounded below; try a shorter t1 or a smaller |ε|")
+    keep = _ExactDense(problem, schedule, theta0, t1) if dense else None
+    arcs = {"arcs": jnp.asarray(schedule.discontinuities().shape[0] + 1)}
+    return Trajectory(ts, thetas, schedule(ts), theta1, arcs, RESULTS.successful, "exact", "eigendecomposition", keep)
+
+
+def _by_descent(
+    problem: Problem, schedule: AbstractSchedule, theta0: Array, ts: Array, t1: Array, step: Array
+) -> Trajectory:
+    thetas, theta1, steps = _descent_job(problem, schedule, theta0, ts, t1, step)
+    if is_concrete(theta1) and not np.isfinite(theta1).all():
+        raise WorkError(
+            f"gradient descent diverged: step = {float(step):g} is too large; it must be below 2/λ_max(∇²R)"
+        )
+    counts = {"steps": steps}
+    return Trajectory(ts, thetas, schedule(ts), theta1, counts, RESULTS.successful, "descent", "gradient descent")
 
 
 class _ExactDense(eqx.Module):

@@ -1,6 +1,6 @@
 """`surface`: the homotopy θ(t, ε) for many constant ε at once (notes, Figure 2)."""
 
-from typing import Any
+from typing import Annotated
 
 import diffrax
 import equinox as eqx
@@ -8,7 +8,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import Choice, Flag, Whole, as_times, as_tolerance, choice, is_concrete, on_host, whole
+from .._checks import (
+    Choice,
+    Flag,
+    Number,
+    Theta,
+    Times,
+    Values,
+    Whole,
+    as_times,
+    as_tolerance,
+    choice,
+    is_concrete,
+    on_host,
+    whole,
+)
 from .._errors import RequestError
 from ..problem import Problem, on_problem
 from . import _diffrax, _exact
@@ -24,14 +38,14 @@ BATCH = 64
 @on_problem
 def surface(
     problem: Problem,
-    epsilons: Any,
-    theta0: Any,
+    epsilons: Annotated[Values, "m"],
+    theta0: Theta,
     *,
-    ts: Any,
+    ts: Times,
     method: Choice = "auto",
     solver: str | diffrax.AbstractSolver | None = None,
-    rtol: Any = 1e-8,
-    atol: Any = 1e-10,
+    rtol: Number = 1e-8,
+    atol: Number = 1e-10,
     max_steps: Whole = MAX_STEPS,
     batch_size: Whole = BATCH,
     unrestricted: Flag = False,

@@ -1,13 +1,14 @@
 """What a simulation returns: θ and ε at the saved times, how it went, and θ at any other time if asked for."""
 
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from .._arrays import as_floats
+from .._checks import Values
 from .._errors import RequestError
 
 # An item of `diffrax.RESULTS`; type checkers take the members of that enumeration for text.
@@ -25,13 +26,13 @@ class Trajectory(eqx.Module):
     thetas: Float[Array, "k dim"]
     epsilons: Float[Array, "k ..."]
     theta1: Float[Array, " dim"]
-    stats: dict[str, Array]
+    stats: dict[str, Shaped[Array, "..."]]
     result: Result
     method: str = eqx.field(static=True)
     solver: str = eqx.field(static=True)
     dense: Any = None  # if asked for: θ as a function of t, with its last time `t1`
 
-    def evaluate(self, t: Any) -> Float[Array, "*times dim"]:
+    def evaluate(self, t: Annotated[Values, "*times"]) -> Float[Array, "*times dim"]:
         """θ at any time or array of times in [0, t1]; the simulation must have been asked for `dense=True`."""
         if self.dense is None:
             raise RequestError("this trajectory was saved at ts only; simulate(…, dense=True) keeps all times")
@@ -62,7 +63,7 @@ class Surface(eqx.Module):
     epsilons: Float[Array, " m"]
     ts: Float[Array, " k"]
     thetas: Float[Array, "m k dim"]
-    stats: dict[str, Array]
+    stats: dict[str, Shaped[Array, "..."]]
     failures: dict[int, str] = eqx.field(static=True)
     method: str = eqx.field(static=True)
     solver: str = eqx.field(static=True)
@@ -92,6 +93,6 @@ class Sensitivity(eqx.Module):
     ts: Float[Array, " k"]
     thetas: Float[Array, "k dim"]
     sensitivities: Float[Array, "k dim"]
-    stats: dict[str, Array]
+    stats: dict[str, Shaped[Array, "..."]]
     result: Result
     solver: str = eqx.field(static=True)

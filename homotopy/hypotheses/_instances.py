@@ -23,7 +23,6 @@ Vector = NDArray[np.float64]
 STARTS = ("zero", "random", "trained", "near")
 REAL = ("diabetes", "stackloss")
 _POINTS = {1: 8, 2: 20, 5: 20, 20: 40}
-_CHUNK = 32  # rows in one compiled call
 _SINGULAR = 0.25  # of the random instances
 _TRAINED_FOR = 3.0  # in units of 1/(mean eigenvalue of H)
 
@@ -115,20 +114,10 @@ class Batch(NamedTuple):
 def over_rows(function: Any, problems: Problem, *args: Any) -> Any:
     """`function(problem, *args)` for every row, compiled once for each shape; arrays come back as NumPy.
 
-    In chunks of one shape, the last one filled up with its own first rows, and row after row within a chunk: batched
-    factorisations of XLA were seen to wait for each other for ever (`_factorise.py`).
+    Row after row: batched factorisations of XLA were seen to wait for each other for ever (`_factorise.py`).
     """
-    args = tuple(jnp.asarray(arg) for arg in args)
-    rows = problems.delete.shape[0]
-    chunk = min(rows, _CHUNK)
-    parts = []
-    for start in range(0, rows, chunk):
-        at = jnp.asarray((start + np.arange(chunk)) % rows)
-        here = eqx.tree_at(_leaves, problems, [leaf[at] for leaf in _leaves(problems)])
-        found = _compiled(function)(here, *(arg[at] for arg in args))
-        kept = min(chunk, rows - start)
-        parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], found))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    found = _compiled(function)(problems, *(jnp.asarray(arg) for arg in args))
+    return jax.tree.map(np.asarray, found)
 
 
 def _leaves(problem: Problem) -> list[Any]:

@@ -16,4 +16,4 @@ from ._models import (
     LogisticRegression as LogisticRegression,
 )
 from ._problem import Problem as Problem, on_problem as on_problem
-from ._queries import check_features as check_features, check_queries as check_queries
+from ._queries import Queries as Queries, check_features as check_features, check_queries as check_queries

@@ -1,7 +1,7 @@
 """`Dataset`: the points z_i = (x_i, y_i), i = 1..n, validated once so that nothing later has to ask."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._arrays import as_floats, names_of, require_same_rows, unmasked
-from .._checks import shown
+from .._checks import Values, shown
 from .._errors import RequestError
 
 LARGEST = 1e150  # |x|; see `require_range`
@@ -50,7 +50,8 @@ class Dataset(eqx.Module):
     _label: _Label = eqx.field(static=True)
 
     def __init__(
-        self, x: Any, y: Any, *, name: str = "", columns: Sequence[str] | None = None,
+        self, x: Annotated[Values, "n features"], y: Annotated[Values, "n *outputs"], *, name: str = "",
+        columns: Sequence[str] | None = None,
         targets: Sequence[str] | None = None,
     ):  # fmt: skip
         require_same_rows(x, y)
@@ -115,7 +116,7 @@ class Dataset(eqx.Module):
                 f"x must have the columns {', '.join(self.columns)} in that order, but has {', '.join(names)}"
             )
 
-    def subset(self, rows: Any) -> "Dataset":
+    def subset(self, rows: Annotated[Values, "m"]) -> "Dataset":
         """The data set of the given rows (indices or a boolean mask), in that order."""
         rows = unmasked(rows, "rows")
         if rows.dtype.kind not in "iub":

@@ -21,10 +21,10 @@ class AbstractLoss(eqx.Module):
     """A loss of one prediction against one target."""
 
     @abc.abstractmethod
-    def output_shape(self, y: Array) -> tuple[int, ...]:
+    def output_shape(self, y: Float[Array, "n ..."]) -> tuple[int, ...]:
         """Shape of one prediction for targets `y`; raises `RequestError` if `y` does not suit the loss."""
 
-    def check_targets(self, y: Array, output_shape: tuple[int, ...], what: str) -> None:
+    def check_targets(self, y: Float[Array, "m ..."], output_shape: tuple[int, ...], what: str) -> None:
         """`RequestError` unless `y`, targets of other points than those of the problem (queries, a test set), suit
         predictions of shape `output_shape`; `what` names them. Inside a trace only their shape is checked."""
         found = self.output_shape(y)

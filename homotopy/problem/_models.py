@@ -71,13 +71,8 @@ class AbstractModel(eqx.Module):
         """A random θ₀, in the model's customary scale."""
 
 
-def _linear_predict(theta: Array, x: Array, output_shape: tuple[int, ...]) -> Array:
-    """x W with W (features, *outputs) stored row by row in θ; there is no intercept but a column of ones."""
-    return x @ theta.reshape(x.shape[1], *output_shape)
-
-
-class LinearRegression(AbstractModel):
-    """f(θ; x) = xᵀθ, squared loss: H = XᵀX. Add a column of ones to x for an intercept. θ₀ ~ N(0, I)."""
+class AbstractLinearModel(AbstractModel):
+    """f(θ; x) = xᵀW with W (features, *outputs) that θ lists row by row; there is no intercept but a column of ones."""
 
     @property
     def linear(self):
@@ -86,37 +81,28 @@ class LinearRegression(AbstractModel):
     def design(self, x):
         return x
 
-    def default_loss(self):
-        return SquaredLoss()
-
     def size(self, features, output_shape):
         return features * math.prod(output_shape)
 
     def predict(self, theta, x, output_shape):
-        return _linear_predict(theta, x, output_shape)
+        return x @ theta.reshape(x.shape[1], *output_shape)
+
+
+class LinearRegression(AbstractLinearModel):
+    """f(θ; x) = xᵀθ, squared loss: H = XᵀX. Add a column of ones to x for an intercept. θ₀ ~ N(0, I)."""
+
+    def default_loss(self):
+        return SquaredLoss()
 
     def initial(self, key, features, output_shape):
         return jax.random.normal(key, (self.size(features, output_shape),))
 
 
-class LogisticRegression(AbstractModel):
+class LogisticRegression(AbstractLinearModel):
     """The logit f(θ; x) = xᵀθ, logistic loss (labels 0, 1); with `CrossEntropyLoss`, one logit per class. θ₀ = 0."""
-
-    @property
-    def linear(self):
-        return True
-
-    def design(self, x):
-        return x
 
     def default_loss(self):
         return LogisticLoss()
-
-    def size(self, features, output_shape):
-        return features * math.prod(output_shape)
-
-    def predict(self, theta, x, output_shape):
-        return _linear_predict(theta, x, output_shape)
 
     def initial(self, key, features, output_shape):
         # The risk is convex, so nothing is gained by a random start.

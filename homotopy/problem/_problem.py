@@ -7,7 +7,7 @@ Sum convention throughout: R_w(θ) = Σ_i w_i ℓ_i(θ) + ½ρ‖θ‖². The me
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._arrays import as_floats, names_of, unmasked
-from .._checks import as_key, indices, instance, is_concrete, shown
+from .._checks import Epsilon, Indices, Number, Theta, Values, as_key, indices, instance, is_concrete, shown
 from .._errors import RequestError
 from ._dataset import LARGEST, Dataset
 from ._losses import AbstractLoss, SquaredLoss
@@ -41,7 +41,13 @@ class Problem(eqx.Module):
     output_shape: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(
-        self, model: AbstractModel, data: Dataset, *, delete: Any, loss: AbstractLoss | None = None, ridge: Any = 0.0
+        self,
+        model: AbstractModel,
+        data: Dataset,
+        *,
+        delete: Indices,
+        loss: AbstractLoss | None = None,
+        ridge: Number = 0.0,
     ):
         instance(model, "model", AbstractModel, "a model such as LinearRegression()")
         instance(data, "data", Dataset, "a Dataset(x, y)")
@@ -90,17 +96,19 @@ class Problem(eqx.Module):
         """Φ of a model that is linear in θ: its predictions are Φ W, W (p, *outputs) row by row in θ."""
         return self.model.design(self.data.x)
 
-    def deleting(self, delete: Any) -> "Problem":
+    def deleting(self, delete: Indices) -> "Problem":
         """The same problem with another deleted set; inside a trace, with an index array of shape (k,)."""
         return eqx.tree_at(lambda problem: problem.delete, self, _indices(delete, self.n))
 
-    def weights(self, epsilon: Any = 1.0) -> Float[Array, " n"]:
+    def weights(self, epsilon: Epsilon = 1.0) -> Float[Array, " n"]:
         """w: ε on the deleted points, 1 elsewhere."""
         return jnp.ones(self.n).at[self.delete].set(epsilon)
 
     # The risk and its derivatives -------------------------------------------------------------------------------
 
-    def predict(self, theta: Float[Array | np.ndarray, " dim"], x: Any = None) -> Float[Array, " m *outputs"]:
+    def predict(
+        self, theta: Float[Array | np.ndarray, " dim"], x: Annotated[Values, "m features"] | None = None
+    ) -> Float[Array, " m *outputs"]:
         """f(θ; x) for the rows of x (m, features), or of the data when x is not given.
 
         The columns of a frame must be those of the data, in that order, where those have names.
@@ -122,27 +130,33 @@ class Problem(eqx.Module):
         """R_w(θ) for a weight on every point (Koh et al. 2019)."""
         return jnp.dot(weights, self.losses(theta)) + 0.5 * self.ridge * jnp.dot(theta, theta)
 
-    def risk(self, theta: Float[Array | np.ndarray, " dim"], epsilon: Any = 1.0) -> Float[Array, ""]:
+    def risk(self, theta: Float[Array | np.ndarray, " dim"], epsilon: Epsilon = 1.0) -> Float[Array, ""]:
         """R_ε(θ), a sum over points."""
         return self.weighted_risk(theta, self.weights(epsilon))
 
-    def gradient(self, theta: Float[Array | np.ndarray, " dim"], epsilon: Any = 1.0) -> Float[Array, " dim"]:
+    def gradient(self, theta: Float[Array | np.ndarray, " dim"], epsilon: Epsilon = 1.0) -> Float[Array, " dim"]:
         """∇R_ε(θ); the flow is θ̇ = −∇R_ε(θ)."""
         return jax.grad(self.weighted_risk)(theta, self.weights(epsilon))
 
     def hvp(
-        self, theta: Float[Array | np.ndarray, " dim"], v: Float[Array | np.ndarray, " dim"], epsilon: Any = 1.0
+        self,
+        theta: Float[Array | np.ndarray, " dim"],
+        v: Float[Array | np.ndarray, " dim"],
+        epsilon: Epsilon = 1.0,
     ) -> Float[Array, " dim"]:
         """∇²R_ε(θ) v without the matrix: memory O(dim)."""
         return jax.jvp(lambda theta: self.gradient(theta, epsilon), (theta,), (v,))[1]
 
-    def hessian(self, theta: Float[Array | np.ndarray, " dim"], epsilon: Any = 1.0) -> Float[Array, "dim dim"]:
+    def hessian(self, theta: Float[Array | np.ndarray, " dim"], epsilon: Epsilon = 1.0) -> Float[Array, "dim dim"]:
         """∇²R_ε(θ), symmetric to the last bit."""
         hessian = jax.hessian(self.weighted_risk)(theta, self.weights(epsilon))
         return 0.5 * (hessian + hessian.T)
 
     def gauss_newton_vp(
-        self, theta: Float[Array | np.ndarray, " dim"], v: Float[Array | np.ndarray, " dim"], epsilon: Any = 1.0
+        self,
+        theta: Float[Array | np.ndarray, " dim"],
+        v: Float[Array | np.ndarray, " dim"],
+        epsilon: Epsilon = 1.0,
     ) -> Float[Array, " dim"]:
         """G_ε(θ) v without the matrix: memory O(dim + n·outputs)."""
         outputs, pushed = jax.jvp(self.predict, (theta,), (v,))
@@ -150,7 +164,7 @@ class Problem(eqx.Module):
         weighted = jax.vmap(jnp.multiply)(self.weights(epsilon), self._output_hvp(outputs, pushed))
         return pull(weighted)[0] + self.ridge * v
 
-    def gauss_newton(self, theta: Float[Array | np.ndarray, " dim"], epsilon: Any = 1.0) -> Float[Array, "dim dim"]:
+    def gauss_newton(self, theta: Float[Array | np.ndarray, " dim"], epsilon: Epsilon = 1.0) -> Float[Array, "dim dim"]:
         """G_ε(θ) = Σ_i w_i J_iᵀ (∇²_ŷ ℓ) J_i + ρI, J_i the Jacobian of f(θ; x_i); positive semi-definite for ε ≥ 0."""
         product = jax.vmap(lambda v: self.gauss_newton_vp(theta, v, epsilon))(jnp.eye(self.dim))
         return 0.5 * (product + product.T)
@@ -176,7 +190,7 @@ class Problem(eqx.Module):
         """A random θ₀ in the model's customary scale; `key` is a JAX key or a seed."""
         return self.model.initial(as_key(key), self.data.features, self.output_shape)
 
-    def check_theta(self, theta: Any, what: str = "theta0") -> Float[Array, " dim"]:
+    def check_theta(self, theta: Theta, what: str = "theta0") -> Float[Array, " dim"]:
         """`theta` as a float vector; `RequestError` unless it is finite and of shape (dim,)."""
         theta = as_floats(theta, what)
         if theta.shape != (self.dim,):

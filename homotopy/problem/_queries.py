@@ -1,12 +1,19 @@
 """Other points than those of the problem: queries, test and validation sets, checked where they meet its loss."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from jaxtyping import Array
 
+from .._checks import Values
 from .._errors import RequestError
 from ._dataset import Dataset
 from ._problem import Problem
+
+if TYPE_CHECKING:
+    Queries: TypeAlias = Dataset | Callable[[Array], Array] | Values
+else:
+    Queries = Annotated[object, "a Dataset, a function of theta with values (queries,), or gradients (queries, dim)"]
 
 
 def check_queries(problem: Problem, dataset: Any, what: str) -> Dataset:

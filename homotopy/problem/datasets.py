@@ -1,12 +1,14 @@
 """Data sets: synthetic ones, real ones that ship with a package, and the user's own CSV file."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from jaxtyping import Float
 
-from .._checks import Choice, Flag, Number, Whole, choice, flag, number, whole
+from .._checks import Choice, Flag, Number, Values, Whole, choice, flag, number, whole
 from .._errors import RequestError
 from ._dataset import Dataset, as_names, require_range
 from ._read_csv import Table, read_table
@@ -40,7 +42,7 @@ def teacher_student(n: Whole = 20, width: Whole = 3, noise: Number = 0.1, seed: 
     return Dataset(x[:, None], y, name=f"teacher_student(n={n}, width={width}, seed={seed})")
 
 
-def teacher(width: int = 3, seed: int = 0):
+def teacher(width: int = 3, seed: int = 0) -> Callable[[Annotated[Values, "..."]], Float[np.ndarray, "..."]]:
     """The target function x ↦ Σ_k a_k tanh(w_k x + b_k) of `teacher_student`: slopes of both signs in [1, 3], kinks
     spread over [−2, 2], so that the function is neither flat nor linear on the data."""
     rng = np.random.default_rng([seed, 0])

@@ -5,13 +5,27 @@ In NumPy, point by point: a search takes about 2 ms, less than its share of a co
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from .._arrays import as_floats
-from .._checks import Flag, Number, Whole, as_time, as_window, flag, indices, instance, on_host, whole
+from .._checks import (
+    Flag,
+    Indices,
+    Number,
+    Theta,
+    Values,
+    Whole,
+    as_time,
+    as_window,
+    flag,
+    indices,
+    instance,
+    on_host,
+    whole,
+)
 from .._errors import RequestError, WorkError
 from ..endpoints import FlaggedRowsWarning
 from ..flow import AbstractSchedule
@@ -19,7 +33,7 @@ from ..problem import Problem, on_problem
 from ._bang_bang import is_reached, search_bang_bang
 from ._dual import dual_bound
 from ._gain import gains, spoken_gain
-from ._linear import LinearControl, Vector, bang_bang_ends, linear_control
+from ._linear import LinearControl, bang_bang_ends, linear_control
 from ._search import check_horizon, notes_of
 from ._search_linear import as_schedule, baseline_energy, precision_notes
 from ._switching import Bang, Window, window
@@ -37,14 +51,14 @@ class SearchTable:
     "" for a row that has one; `notes` (m,) are what the search of a row has to say, above all of lost digits.
     """
 
-    delete: np.ndarray
-    energies: Vector
-    baseline_energies: Vector
-    lower_bounds: Vector
-    certified: np.ndarray
-    reached: np.ndarray
-    switches: np.ndarray
-    residuals: Vector
+    delete: Int[np.ndarray, " m"]
+    energies: Float[np.ndarray, " m"]
+    baseline_energies: Float[np.ndarray, " m"]
+    lower_bounds: Float[np.ndarray, " m"]
+    certified: Bool[np.ndarray, " m"]
+    reached: Bool[np.ndarray, " m"]
+    switches: Int[np.ndarray, " m"]
+    residuals: Float[np.ndarray, " m"]
     reasons: tuple[str, ...]
     notes: tuple[tuple[str, ...], ...]
     _found: tuple[tuple[Window, Bang] | None, ...]
@@ -70,7 +84,7 @@ class SearchTable:
 
 @on_problem
 def search_all(
-    problem: Problem, theta0: Any, *, s: Number = 0.0, t1: Number, delete: Any = None, certify: Flag = True
+    problem: Problem, theta0: Theta, *, s: Number = 0.0, t1: Number, delete: Indices | None = None, certify: Flag = True
 ) -> SearchTable:
     """The best bang-bang schedule for each deleted point of a linear regression problem, on 0 ≤ s < T = `t1`.
 
@@ -170,7 +184,9 @@ class BangBangFlow:
             raise RequestError("BangBangFlow is for linear regression; use simulate for other models")
         self._control = linear_control(problem, np.zeros(problem.dim), np.zeros(problem.dim))
 
-    def __call__(self, theta0: Any, switches: Any, *, t1: Number, first: Whole = 1) -> Float[np.ndarray, "rows dim"]:
+    def __call__(
+        self, theta0: Theta, switches: Annotated[Values, "k"], *, t1: Number, first: Whole = 1
+    ) -> Float[np.ndarray, "rows dim"]:
         """θ(T) for each row of `switches`."""
         t1 = float(as_time(t1, finite="θ(∞) is leave_one_out(problem) or optimum(problem)"))
         first = whole(first, "first", 0, 1)

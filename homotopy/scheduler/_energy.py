@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._checks import as_time
+from .._checks import Number, Theta, as_time
 from .._errors import RequestError
 from ..endpoints import leave_one_out
 from ..flow import AbstractSchedule, Greedy, check, simulate
@@ -14,7 +14,13 @@ from ..problem import Problem, on_problem
 
 @on_problem
 def energy(
-    problem: Problem, schedule: AbstractSchedule | Greedy, theta0: Any, *, t1: Any, target: Any = None, **options: Any
+    problem: Problem,
+    schedule: AbstractSchedule | Greedy,
+    theta0: Theta,
+    *,
+    t1: Number,
+    target: Theta | None = None,
+    **options: Any,
 ) -> Float[Array, ""]:
     """E(ε) = ½‖θ(T; ε) − θ*₋‖² with T = `t1` and θ*₋ = `target` (dim,).
 

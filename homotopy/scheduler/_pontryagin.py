@@ -6,15 +6,13 @@ An optimal ε is 1 where σ < 0 and 0 where σ > 0. The costate is carried backw
 θ(t): exactly (in NumPy, without compilation) for linear regression under a piecewise constant ε, by Diffrax otherwise.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import Number, as_time, as_times, as_tolerance, as_window
+from .._checks import Number, Theta, Times, as_time, as_times, as_tolerance, as_window
 from .._errors import WorkError
 from ..flow import MAX_STEPS, AbstractSchedule, Reversed, advice, arc_edges, check, choose_solver, integrate, simulate
 from ..problem import Problem, on_problem
@@ -29,11 +27,11 @@ _GRID = 2001  # equal steps of the integrals in the residual, besides the switch
 def costate(
     problem: Problem,
     schedule: AbstractSchedule,
-    theta0: Any,
+    theta0: Theta,
     *,
-    t1: Any,
-    ts: Any = None,
-    target: Any = None,
+    t1: Number,
+    ts: Times | None = None,
+    target: Theta | None = None,
     rtol: Number = 1e-8,
     atol: Number = 1e-10,
 ) -> tuple[Float[Array, " k"], Float[Array, "k dim"], Float[Array, "k dim"]]:
@@ -85,11 +83,11 @@ def _diffrax_costate(problem, mirrored, theta, p1, times, t1, solver, rtol, atol
 def switching_function(
     problem: Problem,
     schedule: AbstractSchedule,
-    theta0: Any,
+    theta0: Theta,
     *,
-    t1: Any,
-    ts: Any = None,
-    target: Any = None,
+    t1: Number,
+    ts: Times | None = None,
+    target: Theta | None = None,
     rtol: Number = 1e-8,
     atol: Number = 1e-10,
 ) -> Float[Array, " k"]:
@@ -110,11 +108,11 @@ def _deleted_gradients(problem, thetas):
 def pontryagin_residual(
     problem: Problem,
     schedule: AbstractSchedule,
-    theta0: Any,
+    theta0: Theta,
     *,
     s: Number = 0.0,
     t1: Number,
-    target: Any = None,
+    target: Theta | None = None,
     rtol: Number = 1e-8,
     atol: Number = 1e-10,
 ) -> float:

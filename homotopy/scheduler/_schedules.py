@@ -1,7 +1,7 @@
 """Schedules as plain dictionaries and back, and a schedule with one ε_j(t) for every deleted point."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .. import flow
+from .._checks import Values
 from .._errors import RequestError
 from ..flow import AbstractSchedule, Greedy, NeuralSchedule, as_jumps, as_weights
 
@@ -25,7 +26,7 @@ class PointSchedules(AbstractSchedule):
     values: Float[Array, "m+1 k"]
     piecewise_constant: ClassVar[bool] = True
 
-    def __init__(self, switches: Any, values: Any):
+    def __init__(self, switches: Annotated[Values, "k"], values: Annotated[Values, "k+1 deleted"]):
         self.switches, self.values = as_jumps(switches, "switches", 1), as_weights(values, "values", False, 2)
         if self.values.ndim != 2 or self.values.shape[0] != self.switches.shape[0] + 1:
             raise RequestError(

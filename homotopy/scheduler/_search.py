@@ -2,11 +2,11 @@
 
 import time
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
-from .._checks import Choice, Flag, Number, Whole, as_tolerance, as_window, choice, flag, number, on_host, whole
+from .._checks import Choice, Flag, Number, Theta, Whole, as_tolerance, as_window, choice, flag, number, on_host, whole
 from .._errors import RequestError
 from .._extras import need
 from ..problem import Problem, on_problem
@@ -31,12 +31,12 @@ _BLURRED = 1e-8
 @on_problem
 def search(
     problem: Problem,
-    theta0: Any,
+    theta0: Theta,
     *,
     s: Number = 0.0,
     t1: Number,
     family: Choice = "step",
-    target: Any = None,
+    target: Theta | None = None,
     goal: Choice = "parameters",
     tolerance: Number = 0.0,
     switch_price: Number = 0.0,

@@ -35,11 +35,6 @@ def step_result(window: Window, how: str, notes: tuple[str, ...]) -> SearchResul
     return _result(window, bang, Step(tau), value, residual, certificate, "step", notes, stationary=tuple(found))
 
 
-def step_jumps(result: SearchResult) -> int:
-    """The jumps of a single step on [s, T): none only where ε = 1 until T."""
-    return int(result.structure[-1].kind == "off")
-
-
 def bang_bang_result(window: Window, how: str, notes: tuple[str, ...], switch_price: float = 0.0) -> SearchResult:
     """The best bang-bang schedule."""
     found = search_bang_bang(window, switch_price)

@@ -57,8 +57,9 @@ from ._rewind import (
     rewind_to_delete as rewind_to_delete,
     train as train,
 )
+from ._run import Training as Training
 from ._sequence import Deletions as Deletions, delete_in_sequence as delete_in_sequence
-from ._sgd import coupled_descent as coupled_descent, mini_batches as mini_batches
+from ._sgd import Descending as Descending, coupled_descent as coupled_descent, mini_batches as mini_batches
 from ._sisa import SISA as SISA, sisa as sisa
 from ._soft_weights import (
     SoftWeights as SoftWeights,

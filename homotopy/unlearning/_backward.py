@@ -18,12 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import Number, Whole, number
+from .._checks import Number, Theta, Whole, number
 from .._errors import RequestError, WorkError
-from ..flow import Constant, integrate, simulate
-from ..problem import Problem
+from ..flow import Constant, PointWeights, compiled_descent, integrate, simulate
+from ..problem import Problem, on_problem
 from . import _checks
-from ._sgd import ScheduleWeights, deletion_mask, run
 
 _INNER = 500  # iterations of one proximal point
 _TOLERANCE = 1e-15
@@ -64,13 +63,14 @@ class Rewound:
         )
 
 
-def rewind(problem: Problem, trained: Any, *, step: Number, steps: Whole, method: str = "descent") -> Rewound:
+@on_problem
+def rewind(problem: Problem, trained: Theta, *, step: Number, steps: Whole, method: str = "descent") -> Rewound:
     """The model `steps` steps of length η (on the sum R) before `trained`, all points having weight 1.
 
     Raises `RequestError` for descent with ηL ≥ 1 (a gradient step is then not injective: several checkpoints lead to
     θ_T), `WorkError` if the way back leaves every bound (a risk whose gradients grow explodes in finite time).
     """
-    theta1 = _checks.problem(problem).check_theta(trained, "trained")
+    theta1 = problem.check_theta(trained, "trained")
     eta, back = number(step, "step", above=0.0), _checks.count(steps, "steps", 0)
     if method not in ("flow", "descent"):
         raise RequestError(f"method must be flow or descent, but is {method!r}")
@@ -94,8 +94,8 @@ def rewind(problem: Problem, trained: Any, *, step: Number, steps: Whole, method
                 "a stored checkpoint"
             )
         count = float(iterations)
-        weights = ScheduleWeights(deletion_mask(problem), jnp.ones(back))
-        again, _ = run(problem, theta, weights, jnp.asarray(eta), jnp.arange(back), None, None, None, None, False)
+        weights = PointWeights(jnp.ones(problem.n))
+        again, _ = compiled_descent(problem, theta, weights, jnp.asarray(eta), jnp.arange(back))
         noise = _precision(trained)
     there = float(_largest(problem, theta)) * eta
     if method == "descent" and there >= 1:

@@ -6,31 +6,33 @@ points is ascent, 0 is fine-tuning, one Euler or Newton step from weight 1 to 0 
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._checks import Number, Whole, number
+from .._checks import Key, Number, Theta, Whole, number
 from .._errors import RequestError, WorkError
 from ..endpoints import Curvature, influence, newton_estimate, solve_rows
-from ..flow import Constant
-from ..problem import Problem
+from ..flow import Constant, PointWeights, compiled_descent
+from ..problem import Problem, on_problem
 from . import _checks
 from ._result import Unlearned
-from ._sgd import PointWeights, as_radius, deletion_mask, mini_batches, run
+from ._sgd import Descending, as_radius, mini_batches
 
 
-def infinitesimal_jackknife(problem: Problem, trained: Any, **options: Any) -> Unlearned:
+@on_problem
+def infinitesimal_jackknife(problem: Problem, trained: Theta, **options: Any) -> Unlearned:
     """θ* + H⁻¹ g_J: one Euler step of the path θ(ε) from 1 to 0. `options` go to `influence` (damping, hessian, …)."""
     return _one_shot(
         "infinitesimal jackknife", problem, trained, lambda: influence(problem, theta=trained, **options).estimate
     )
 
 
-def newton_removal(problem: Problem, trained: Any, *, hessian: str = "exact", damping: Number = 0.0) -> Unlearned:
+@on_problem
+def newton_removal(problem: Problem, trained: Theta, *, hessian: str = "exact", damping: Number = 0.0) -> Unlearned:
     """θ − (H₋ + nλI)⁻¹ ∇R⁻(θ): one Newton step on R⁻, exact for a quadratic risk (λ = `damping` = 0).
 
     "exact" is `newton_estimate` (and warns and raises as it does); "gauss-newton" replaces H₋ by G₋, which with damping
@@ -56,42 +58,53 @@ def _gauss_newton_step(problem: Problem, theta: Array, damping: Array) -> Array:
     return theta - solve_rows(curvature, problem.gradient(theta, 0.0)[None], "cholesky", what="the removal").x[0]
 
 
-def gradient_ascent(problem: Problem, trained: Any, *, step: Number, steps: Whole, **options: Any) -> Unlearned:
+@on_problem
+def gradient_ascent(
+    problem: Problem, trained: Theta, *, step: Number, steps: Whole, **options: Unpack[Descending]
+) -> Unlearned:
     """θ ← θ + η∇ℓ_J(θ): forget by climbing the deleted points' loss; the others are not looked at, nor is the ridge.
 
     Costs |J|/n of a gradient a step. Nothing stops it: it is to be stopped early.
     """
-    share = len(_checks.problem(problem).delete) / problem.n
-    weights = -deletion_mask(problem)
-    return _descend("gradient ascent", problem, trained, weights, step, steps, cost=share, ridge=0.0, **options)
+    share = len(problem.delete) / problem.n
+    weights = problem.weights(0.0) - 1.0
+    return _descend("gradient ascent", problem, trained, weights, step, steps, options, cost=share, ridge=0.0)
 
 
+@on_problem
 def gradient_difference(
-    problem: Problem, trained: Any, *, step: Number, steps: Whole, ascent: Number = 1.0, **options: Any
+    problem: Problem, trained: Theta, *, step: Number, steps: Whole, ascent: Number = 1.0, **options: Unpack[Descending]
 ) -> Unlearned:
     """θ ← θ − η(∇R⁻(θ) − a∇ℓ_J(θ)): descend on what stays and climb on what goes, ε ≡ −a with a = `ascent` ≥ 0."""
     climb = number(ascent, "ascent", least=0.0)
-    weights = 1.0 - (1.0 + climb) * deletion_mask(_checks.problem(problem))
-    return _descend(f"gradient difference (ε = −{climb:g})", problem, trained, weights, step, steps, **options)
+    weights = problem.weights(-climb)
+    return _descend(f"gradient difference (ε = −{climb:g})", problem, trained, weights, step, steps, options)
 
 
-def fine_tune(problem: Problem, trained: Any, *, step: Number, steps: Whole, **options: Any) -> Unlearned:
+@on_problem
+def fine_tune(
+    problem: Problem, trained: Theta, *, step: Number, steps: Whole, **options: Unpack[Descending]
+) -> Unlearned:
     """θ ← θ − η∇R⁻(θ) from the trained model: D2D without its theory."""
-    return _descend(
-        "fine-tuning", problem, trained, 1.0 - deletion_mask(_checks.problem(problem)), step, steps, **options
-    )
+    return _descend("fine-tuning", problem, trained, problem.weights(0.0), step, steps, options)
 
 
+@on_problem
 def retrain(
-    problem: Problem, theta0: Any, *, step: Number, steps: Whole, trained: Any = None, **options: Any
+    problem: Problem,
+    theta0: Theta,
+    *,
+    step: Number,
+    steps: Whole,
+    trained: Theta | None = None,
+    **options: Unpack[Descending],
 ) -> Unlearned:
     """ε ≡ 0 from θ₀: what unlearning imitates. `trained` is only kept beside it (θ₀ if not given)."""
-    weights = 1.0 - deletion_mask(_checks.problem(problem))
-    return _descend("retraining", problem, theta0, weights, step, steps, beside=trained, **options)
+    return _descend("retraining", problem, theta0, problem.weights(0.0), step, steps, options, beside=trained)
 
 
 def _one_shot(name: str, problem: Problem, trained: Any, job: Callable[[], Array]) -> Unlearned:
-    before = _checks.problem(problem).check_theta(trained, "trained")
+    before = problem.check_theta(trained, "trained")
     began = time.perf_counter()
     theta = jax.block_until_ready(job())
     if not bool(jnp.isfinite(theta).all()):
@@ -108,16 +121,15 @@ def _descend(
     weights: Float[Array, " n"],
     step: Number,
     steps: Whole,
+    options: Descending,
     *,
-    batch_size: Whole | None = None,
-    radius: Number | None = None,
-    key: Any = 0,
-    cost: Number = 1.0,
+    cost: float = 1.0,
     ridge: Number | None = None,
     beside: Any = None,
 ) -> Unlearned:
-    theta0 = _checks.problem(problem).check_theta(start, "start")
+    theta0 = problem.check_theta(start, "start")
     eta, count = number(step, "step", above=0.0), _checks.count(steps, "steps", 1)
+    batch_size, radius, key = _chosen(**options)
     limit = as_radius(radius, theta0)
     rows = None
     if batch_size is not None:
@@ -125,8 +137,8 @@ def _descend(
         cost = batch_size / problem.n
     bare = problem if ridge is None else eqx.tree_at(lambda p: p.ridge, problem, jnp.asarray(ridge))
     began = time.perf_counter()
-    theta, _ = run(
-        bare, theta0, PointWeights(weights), jnp.asarray(eta), jnp.arange(count), rows, limit, None, None, False
+    theta, _ = compiled_descent(
+        bare, theta0, PointWeights(weights), jnp.asarray(eta), jnp.arange(count), batches=rows, radius=limit
     )
     if not bool(jnp.isfinite(theta).all()):
         raise WorkError(f"{name} diverged: take fewer steps than {count} or a smaller step than {eta:g}")
@@ -138,3 +150,8 @@ def _descend(
         name, theta, trained, theta0, count * cost, seconds,
         schedule=schedule, unlearn_from=0.0 if schedule is not None else None, t1=eta * count,
     )  # fmt: skip
+
+
+def _chosen(batch_size: Whole | None = None, radius: Number | None = None, key: Key = 0) -> tuple[Any, Any, Any]:
+    """The options with their defaults; no others are known."""
+    return batch_size, radius, key

@@ -21,11 +21,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from .._checks import Number, Whole, number
+from .._checks import Indices, Key, Number, Whole, as_key, number
 from .._errors import RequestError, WorkError
-from ..problem import LogisticLoss, Problem
+from ..problem import LogisticLoss, Problem, on_problem
 from . import _checks
 from ._checkpoint import digest, identity
 from ._convex import weighted_minimum
@@ -46,15 +46,15 @@ class CertifiedRemoval:
 
     thetas: Float[Array, "requests dim"]
     trained: Float[Array, " dim"]
-    bounds: np.ndarray
-    used: np.ndarray
-    residuals: np.ndarray
-    retrained: np.ndarray
+    bounds: Float[np.ndarray, " requests"]
+    used: Float[np.ndarray, " requests"]
+    residuals: Float[np.ndarray, " requests"]
+    retrained: Bool[np.ndarray, " requests"]
     allowed: float
     privacy_epsilon: float
     privacy_delta: float
     perturbation: float
-    seconds: np.ndarray
+    seconds: Float[np.ndarray, " requests"]
     guarantees: tuple[Guarantee, ...] = field(repr=False, default=())
     run: str = field(repr=False, default="")
 
@@ -86,8 +86,7 @@ class CertifiedRemoval:
                     f"publish: the model after request {other} went out with the same noise b, and the two together would "
                     "tell it; train again (another key) for another publication"
                 )
-        budget = guarantee.privacy_epsilon, guarantee.privacy_delta, guarantee.publications
-        return release(self.run, theta, budget)
+        return release(self.run, theta, guarantee.budget)
 
     def __str__(self) -> str:
         return (
@@ -98,14 +97,15 @@ class CertifiedRemoval:
         )
 
 
+@on_problem
 def certified_removal(
     problem: Problem,
-    delete: Any,
+    delete: Indices,
     *,
     perturbation: Number,
     privacy_epsilon: Number,
     privacy_delta: Number,
-    key: Any = 0,
+    key: Key = 0,
     publications: Whole = 1,
 ) -> CertifiedRemoval:
     """Train with objective perturbation σ = `perturbation` and remove the points `delete` in order: points, or groups (R, k).
@@ -122,7 +122,7 @@ def certified_removal(
     for repeated points and budgets outside their range; `WorkError` if training does not reach its minimum or the residual
     it may leave.
     """
-    if _checks.problem(problem).least_squares:
+    if problem.least_squares:
         third = 0.0
     elif problem.model.linear and isinstance(problem.loss, LogisticLoss):
         third = LOGISTIC_LIPSCHITZ
@@ -136,7 +136,7 @@ def certified_removal(
     groups = _groups(problem, delete)
     allowed = sigma / analytic_gaussian_sigma(1.0, epsilon / times, delta / times)
     run = digest(sorted(identity(problem).items()), "certified removal", groups.tolist())
-    keys = jax.random.split(secret(_checks.random_key(key), run), len(groups) + 1)
+    keys = jax.random.split(secret(as_key(key), run), len(groups) + 1)
     alive = jnp.ones(problem.n)
     tilt = sigma * jax.random.normal(keys[0], (problem.dim,))
     theta, slope = _train(problem, alive, jnp.zeros(problem.dim), tilt)

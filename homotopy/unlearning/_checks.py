@@ -2,13 +2,10 @@
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._checks import number, whole
 from .._errors import RequestError
-from ..problem import Dataset, Problem
 
 # Steps that a run can hold at once (they are one scan), and whole numbers that a float64 still tells apart.
 MOST_STEPS = 10**8
@@ -17,38 +14,7 @@ _MOST = 2**53
 
 def count(value: Any, what: str, least: int, most: int = MOST_STEPS) -> int:
     """`value` as a whole number between `least` and `most`."""
-    result = whole(value, what, least)
-    if result > most:
-        raise RequestError(f"{what} must be at most {most:,}, but is {result:.3g}" if result < 1e300 else
-                           f"{what} must be at most {most:,}")  # fmt: skip
-    return result
-
-
-def problem(value: Any) -> Problem:
-    """`value` if it is a problem."""
-    if not isinstance(value, Problem):
-        raise RequestError(f"problem must be a Problem, but is of type {type(value).__name__}")
-    return value
-
-
-def dataset(value: Any, what: str, features: int) -> Dataset:
-    """`value` if it is a data set of so many features."""
-    if not isinstance(value, Dataset):
-        raise RequestError(f"{what} must be a Dataset, but is of type {type(value).__name__}")
-    if value.features != features:
-        raise RequestError(f"{what} must have {features} features, but has {value.features}")
-    return value
-
-
-def random_key(value: Any, what: str = "key") -> Any:
-    """A JAX key, or the key of a seed: a whole number in [0, 2⁶³)."""
-    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-        if value.shape == ():
-            return value
-        raise RequestError(f"{what} must be one key, but has shape {value.shape}")
-    if isinstance(value, jax.Array) and value.dtype == jnp.uint32 and value.shape == (2,):  # of jax.random.PRNGKey
-        return jax.random.wrap_key_data(value)
-    return jax.random.key(count(value, what, 0, 2**63 - 1))
+    return whole(value, what, least, most)
 
 
 def indices(values: Any, what: str, ndim: int, n: int) -> np.ndarray:

@@ -7,7 +7,7 @@ on the mean with step η. The ridge ρ counts as ρ/n in L and μ; it cancels fr
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
@@ -16,16 +16,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._arrays import as_floats
-from .._checks import Number, number
+from .._checks import Number, Values, number
 from .._errors import RequestError
-from ..problem import LogisticLoss, Problem, SquaredLoss
-from . import _checks
+from ..endpoints import Curvature, largest_eigenvalue, loss_gradients
+from ..problem import LogisticLoss, Problem, SquaredLoss, on_problem
 from ._checkpoint import digest, fingerprint
 
 # The largest second derivative of the loss by the prediction: ½(ŷ−y)², log(1+e^ŷ), log Σe^ŷ.
 _BEND = {"SquaredLoss": 1.0, "LogisticLoss": 0.25, "CrossEntropyLoss": 0.5}
 _DENSE = 400  # above it the largest eigenvalue comes from power iteration
-_POWER_STEPS = 60
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,13 @@ class Constants:
         return f"G = {self.lipschitz:.4g}, L = {self.smoothness:.4g}, μ = {convex} ({proof}: {self.how})"
 
 
+@on_problem
 def estimate_constants(
-    problem: Problem, *, radius: Number | None = None, thetas: Any = None, per_point: bool = False
+    problem: Problem,
+    *,
+    radius: Number | None = None,
+    thetas: Annotated[Values, "k dim"] | None = None,
+    per_point: bool = False,
 ) -> Constants:
     """G, L and μ of a problem (mean convention).
 
@@ -66,7 +70,6 @@ def estimate_constants(
     a network comes without `thetas`, for losses whose curvature is not known, for a risk that is flat, and where the
     squares of the features overflow.
     """
-    _checks.problem(problem)
     rows = None if thetas is None else _rows(problem, thetas)
     limit = math.inf if radius is None else number(radius, "radius", above=0.0)
     if not problem.model.linear:
@@ -160,20 +163,11 @@ def _measured(problem: Problem, rows: Array) -> tuple[Array, Array]:
 
 
 def _point_norms(problem: Problem, theta: Array) -> Array:
-    def loss(theta, x, y):
-        return problem.loss.value(problem.predict(theta, x[None, :])[0], y)
-
-    gradients = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))(theta, problem.data.x, problem.data.y)
-    return jnp.linalg.norm(gradients, axis=1)
+    return jnp.linalg.norm(loss_gradients(problem, theta), axis=1)
 
 
 def _largest(problem: Problem, theta: Array, epsilon: float) -> Array:
     """max |λ(∇²R_ε)|: exact for small problems, by power iteration (from below) for large ones."""
     if problem.dim <= _DENSE:
         return jnp.max(jnp.abs(jnp.linalg.eigvalsh(problem.hessian(theta, epsilon))))
-    start = jax.random.normal(jax.random.key(0), (problem.dim,))
-
-    def advance(_, v):
-        return problem.hvp(theta, v / jnp.linalg.norm(v), epsilon)
-
-    return jnp.linalg.norm(jax.lax.fori_loop(0, _POWER_STEPS, advance, start))
+    return largest_eigenvalue(Curvature(problem, theta, epsilon))

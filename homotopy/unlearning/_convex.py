@@ -5,7 +5,7 @@ the predictions: λ = ‖∇‖_{H⁻¹}, which bounds their error in the norm o
 the terms that cancel in ∇.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .._arrays import as_floats
+from .._checks import Theta, Values
 from .._errors import RequestError, WorkError
 from ..endpoints import weighted_minima
-from ..problem import Problem
-from . import _checks
+from ..problem import Problem, on_problem
 
 _PROOF = 1e-7  # relative error of the predictions up to which an answer counts
 
@@ -53,8 +53,9 @@ def weighted_minimum(
     return theta, jnp.linalg.norm(gradient), proven
 
 
+@on_problem
 def solve_weighted(
-    problem: Problem, weights: Any, start: Any, tilt: Any = 0.0
+    problem: Problem, weights: Annotated[Values, "n"], start: Theta, tilt: Annotated[Values, "*dim"] = 0.0
 ) -> tuple[Float[Array, " dim"], Float[Array, ""]]:
     """argmin R_w(θ) + bᵀθ for linear and logistic regression, and the norm of its gradient there.
 
@@ -76,7 +77,7 @@ _solve = eqx.filter_jit(weighted_minimum)
 
 
 def _arguments(problem: Any, weights: Any, start: Any, tilt: Any) -> tuple[Array, Array, Array]:
-    if not _checks.problem(problem).convex:
+    if not problem.convex:
         raise RequestError("solve_weighted needs linear or logistic regression: the risk of a network has many minima")
     values, b = as_floats(weights, "weights"), as_floats(tilt, "tilt")
     if values.shape != (problem.n,):

@@ -7,43 +7,35 @@ of deleted points.
 
 import math
 import time
-from typing import Any
+from typing import Any, Unpack
 
 import jax
-import numpy as np
 
-from .._checks import Number, Whole
+from .._checks import Number, Theta, Whole
 from ..flow import Step
-from ..problem import Problem
+from ..problem import Problem, on_problem
 from . import _checks
-from ._constants import Constants
-from ._privacy import Guarantee, contraction_reach, contraction_sigma, log_growth
+from ._privacy import Budget, Guarantee, as_budget, contraction_reach, contraction_sigma
 from ._result import Unlearned
-from ._run import Run, as_budget, contracts, finite, from_optimum, prepare
+from ._run import Run, Training, finite, from_optimum, prepare
 
 
+@on_problem
 def descend_to_delete(
     problem: Problem,
-    theta0: Any,
+    theta0: Theta,
     *,
-    step: Number | None = None,
     train_steps: Whole,
     unlearn_steps: Whole,
-    method: str = "descent",
-    batch_size: Whole | None = None,
-    radius: Number | None = None,
-    key: Any = 0,
     privacy_epsilon: Number | None = None,
     privacy_delta: Number | None = None,
-    constants: Constants | None = None,
     publications: Whole = 1,
+    **training: Unpack[Training],
 ) -> Unlearned:
     """Train T steps on everything, then go on for I steps without J: ε = 1_[0, ηT] up to η(T + I).
 
-    - `method`: "flow" (Diffrax or the exact engine, to the times of the steps), "descent", "sgd" with `batch_size`.
-      `radius` projects descent and SGD onto ‖θ‖ ≤ r.
-    - `step` (on the sum R) defaults to the theorem's 2/(n(L + μ)) for linear and logistic regression.
-    - with a privacy budget, `guarantee` holds the noise that publishing needs (√`publications` times as much for several).
+    `training`: step, method, batch_size, radius, key and constants, as `Training` says. With a privacy budget, `guarantee`
+    holds the noise that publishing needs (√`publications` times as much for several).
 
     Theorem (Neel et al., arXiv 2007.02923): if every step brings θ nearer to its optimum by γ^{1/I} < 1, and θ_T and the
     model retrained for T steps lie within reach = 2mGγ/(μn(1 − γ)) of theirs, then both publish from within reach of one
@@ -60,22 +52,17 @@ def descend_to_delete(
     budget = as_budget(privacy_epsilon, privacy_delta, publications)
     train = _checks.count(train_steps, "train_steps", 1)
     unlearn = _checks.count(unlearn_steps, "unlearn_steps", 1)
-    run = prepare(
-        problem, theta0, step=step, method=method, batch_size=batch_size, radius=radius, key=key, constants=constants
-    )
+    run = prepare(problem, theta0, **training)
     rows = run.batches(train + unlearn)
     trained = jax.block_until_ready(run.move(run.theta0, 1.0, 0, train, rows))
     began = time.perf_counter()
     theta = run.move(trained, 0.0, train, train + unlearn, rows)
     finite(theta, run.step)
     seconds = time.perf_counter() - began
-    log_rate = _rate(run)
     bound = math.inf
-    if log_rate is not None and math.isfinite(run.known.lipschitz):  # type: ignore[union-attr]
-        gone = len(np.asarray(problem.delete))
-        shift = gone * run.known.lipschitz / run.known.strong_convexity / problem.n  # type: ignore[union-attr, operator]
-        bound = math.exp(unlearn * log_rate) * (from_optimum(run, trained, log_rate) + shift)
-    optimum = "the optimum without the points" + ("" if radius is None else f" on the ball ‖θ‖ ≤ {radius:g}")
+    if run.log_rate is not None and math.isfinite(run.jump(run.gone)):
+        bound = math.exp(unlearn * run.log_rate) * (from_optimum(run, trained) + run.jump(run.gone))
+    optimum = "the optimum without the points" + ("" if run.radius is None else f" on the ball ‖θ‖ ≤ {run.radius:g}")
     s = run.step * train
     return Unlearned(
         algorithm=f"descend-to-delete ({run.name})",
@@ -90,46 +77,31 @@ def descend_to_delete(
         distance_bound=bound,
         bound_of=optimum if math.isfinite(bound) else "",
         measured=run.known is not None and not run.proven,
-        guarantee=None if budget is None else _guarantee(run, budget, train, unlearn, trained, log_rate),
+        guarantee=None if budget is None else _guarantee(run, budget, train, unlearn, trained),
         notes=run.caveat if math.isfinite(bound) else (),
         run=run.name_of("descend", train, unlearn),
     )
 
 
-def _rate(run: Run) -> float | None:
-    """ln γ of one step, where it is known to contract."""
-    if run.known is None or not run.known.strong_convexity or run.batch_size is not None:
-        return None
-    log_rate = log_growth(
-        run.problem.n * run.step, run.known.smoothness, run.known.strong_convexity, run.method == "flow"
-    )
-    return log_rate if contracts(log_rate) else None
-
-
-def _guarantee(run: Run, budget: Any, train: int, unlearn: int, trained: Any, log_rate: float | None) -> Guarantee:
-    missing = list(run.unmet("D2D"))
+def _guarantee(run: Run, budget: Budget, train: int, unlearn: int, trained: Any) -> Guarantee:
+    missing, known, log_rate = list(run.unmet("D2D")), run.known, run.log_rate
     if run.batch_size is not None:
         missing.append("the theorem is for full gradients, not for mini-batches")
-    elif log_rate is None and run.known is not None and run.known.strong_convexity:
+    elif log_rate is None and known is not None and known.strong_convexity:
         missing.append("the step does not contract")
     epsilon, delta, times = budget
-    known = run.known
     if missing or log_rate is None or known is None or known.strong_convexity is None:
         return Guarantee(epsilon, delta, math.inf, math.inf, "D2D", tuple(missing), times)
-    n, gone, contraction = run.problem.n, len(np.asarray(run.problem.delete)), math.exp(unlearn * log_rate)
-    reach = contraction_reach(n, gone, known.lipschitz, known.strong_convexity, contraction)
+    of_optimum = run.problem.n, run.gone, known.lipschitz, known.strong_convexity, math.exp(unlearn * log_rate)
+    reach = contraction_reach(*of_optimum)
     # The model retrained from θ₀ must be as near to its own optimum: known from contraction alone.
-    shift = gone * known.lipschitz / known.strong_convexity / n
-    retrained = math.exp(train * log_rate) * (from_optimum(run, run.theta0, log_rate) + shift)
-    here = from_optimum(run, trained, log_rate)
+    retrained = math.exp(train * log_rate) * (from_optimum(run, run.theta0) + run.jump(run.gone))
+    here = from_optimum(run, trained)
     if not (here <= reach and retrained <= reach):  # a NaN is no proof either
-        off = max(here, retrained)
         missing.append(
-            f"trained too briefly: θ_T, or the model retrained, may be {off:.2g} from its optimum; at most {reach:.2g} is "
-            "allowed"
+            f"trained too briefly: θ_T, or the model retrained, may be {max(here, retrained):.2g} from its optimum; at most "
+            f"{reach:.2g} is allowed"
         )
         return Guarantee(epsilon, delta, math.inf, 2 * reach, "D2D", tuple(missing), times)
-    sigma = math.sqrt(times) * contraction_sigma(
-        n, gone, known.lipschitz, known.strong_convexity, contraction, epsilon, delta
-    )
+    sigma = math.sqrt(times) * contraction_sigma(*of_optimum, epsilon, delta)
     return Guarantee(epsilon, delta, sigma, 2 * reach, "D2D", (), times)

@@ -17,17 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._checks import Number, Whole, number
+from .._checks import Key, Number, Theta, Whole, number
 from .._errors import RequestError
-from ..flow import Step
-from ..problem import Problem
+from ..flow import PointWeights, Step, compiled_descent
+from ..problem import Problem, on_problem
 from . import _checks
 from ._constants import Constants, proven
-from ._privacy import Guarantee, drift, epsilon_to_renyi, log_growth, renyi_to_epsilon
+from ._privacy import Guarantee, drift, epsilon_to_renyi, pushes, renyi_to_epsilon
 from ._publish import secret
 from ._result import Unlearned
 from ._run import Run, finite, prepare
-from ._sgd import PointWeights, deletion_mask, run as descend
 
 
 def langevin_renyi(
@@ -52,30 +51,27 @@ def langevin_renyi(
     Ornstein–Uhlenbeck process. `step` is on the mean, `noise` σ that of one step (√(2τη/n)); `flow=True` is the SDE, with
     the same noise per η. Returns ∞ if c > 1 and there is no unlearning step. Raises as `rewind_to_delete_sensitivity`.
     """
-    n, deleted = _checks.deletions(n, deleted)
-    slope = number(lipschitz, "lipschitz", above=0.0)
-    smooth, convex = _checks.constants(smoothness, 0.0 if strong_convexity is None else strong_convexity)
-    eta = _checks.descent_step(step, smooth)
+    push, eta, log_rate = pushes(n, deleted, lipschitz, smoothness, step, strong_convexity, flow)
     train, unlearn = _checks.count(train_steps, "train_steps", 1), _checks.count(unlearn_steps, "unlearn_steps", 0)
     kick = number(noise, "noise", above=0.0)
-    log_rate = log_growth(eta, smooth, None if strong_convexity is None else convex, flow)
     window = unlearn if log_rate > 0 else train + unlearn
     if window == 0:
         return math.inf
     # D and √Σc^{2k} in units of c^I, so that neither overflows alone where c > 1.
     if log_rate > 0:
         with np.errstate(over="ignore"):
-            shift = deleted * slope / n * drift(eta, log_rate, train, flow)
+            shift = push * drift(eta, log_rate, train, flow)
         spread = drift(1.0, -2 * log_rate, window, flow) * (1.0 if flow else math.exp(-2 * log_rate))
     else:
         left = 1.0 if unlearn == 0 else math.exp(unlearn * log_rate)
-        shift = deleted * slope / n * drift(eta, log_rate, train, flow) * left
+        shift = push * drift(eta, log_rate, train, flow) * left
         spread = drift(1.0, 2 * log_rate, window, flow)
     with np.errstate(all="ignore"):
         value = float((np.float64(shift) / kick) ** 2 / (2 * spread))
     return math.inf if math.isnan(value) else value
 
 
+@on_problem
 def langevin_temperature(
     problem: Problem,
     constants: Constants,
@@ -91,7 +87,7 @@ def langevin_temperature(
 
     Raises `RequestError` for constants that are not the bounds of this very problem: no temperature is proven by others.
     """
-    if not isinstance(constants, Constants) or not proven(_checks.problem(problem), constants):
+    if not isinstance(constants, Constants) or not proven(problem, constants):
         raise RequestError(
             "constants must be the bounds of this very problem: use estimate_constants(problem, radius=…)"
         )
@@ -110,9 +106,10 @@ def langevin_temperature(
     return times * unit / rho
 
 
+@on_problem
 def langevin(
     problem: Problem,
-    theta0: Any,
+    theta0: Theta,
     *,
     step: Number | None = None,
     train_steps: Whole,
@@ -120,7 +117,7 @@ def langevin(
     temperature: Number,
     method: str = "descent",
     radius: Number | None = None,
-    key: Any = 0,
+    key: Key = 0,
     privacy_delta: Number = 1e-5,
     constants: Constants | None = None,
     publications: Whole = 1,
@@ -145,9 +142,7 @@ def langevin(
     tau = number(temperature, "temperature", above=0.0)
     _, delta = _checks.budget(1.0, privacy_delta)
     times = _checks.count(publications, "publications", 1)
-    chosen = prepare(
-        problem, theta0, step=step, method="descent", batch_size=None, radius=radius, key=key, constants=constants
-    )
+    chosen = prepare(problem, theta0, step=step, radius=radius, key=key, constants=constants)
     run = chosen.name_of("langevin", method, tau, train, unlearn)
     first, second = jax.random.split(secret(chosen.key, run))
     trained = _noisy(chosen, method, tau, first, 1.0, train, chosen.theta0)
@@ -159,9 +154,9 @@ def langevin(
     if method == "sde":
         missing.append("a solver's steps are not the exact SDE; method='descent' has a proven bound")
     rho, known = math.inf, chosen.known
-    if known is not None and math.isfinite(known.lipschitz) and chosen.step * problem.n * known.smoothness <= 2 + 2e-12:
+    if known is not None and chosen.descends:
         rho = times * langevin_renyi(
-            problem.n, len(np.asarray(problem.delete)), known.lipschitz, known.smoothness, problem.n * chosen.step, train,
+            problem.n, chosen.gone, known.lipschitz, known.smoothness, problem.n * chosen.step, train,
             unlearn, math.sqrt(2 * tau * chosen.step), known.strong_convexity, flow=method == "sde",
         )  # fmt: skip
     epsilon = renyi_to_epsilon(rho, delta) if math.isfinite(rho) else math.inf
@@ -188,11 +183,11 @@ def _noisy(chosen: Run, method: str, tau: float, key: Any, epsilon: float, steps
     size = jnp.asarray(chosen.step)
     if method == "sde":
         return jax.block_until_ready(_sde(chosen.problem, start, size, jnp.asarray(tau), key, epsilon, steps))
-    weights = PointWeights(1.0 + (epsilon - 1.0) * deletion_mask(chosen.problem))
-    limit = None if chosen.radius is None else jnp.asarray(chosen.radius)
+    weights = PointWeights(chosen.problem.weights(epsilon))
     kick = jnp.asarray(math.sqrt(2 * tau) * math.sqrt(chosen.step))
     keys, ks = jax.random.split(key, steps), jnp.arange(steps)
-    return jax.block_until_ready(descend(chosen.problem, start, weights, size, ks, None, limit, kick, keys, False)[0])
+    end, _ = compiled_descent(chosen.problem, start, weights, size, ks, radius=chosen.limit, noise=kick, keys=keys)
+    return jax.block_until_ready(end)
 
 
 @eqx.filter_jit

@@ -1,7 +1,7 @@
 """How well was it forgotten, and at what price: distances, accuracies, tug of war, relearning."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 import equinox as eqx
 import jax
@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._arrays import as_floats
-from .._checks import Number, Whole, number
+from .._checks import Number, Theta, Values, Whole, number
 from .._errors import RequestError, WorkError
-from ..problem import Dataset, Problem, check_queries
+from ..flow import descent_step
+from ..problem import Dataset, Problem, check_queries, on_problem
 from . import _checks
 from ._metrics import score
 
@@ -44,7 +45,7 @@ class Measures:
         )
 
 
-def measure(problem: Problem, theta: Any, retrained: Any, test: Dataset) -> Measures:
+def measure(problem: Problem, theta: Theta, retrained: Theta, test: Dataset) -> Measures:
     """All measures of θ beside the model `retrained` without the points; `test` points were never trained on."""
     here, there = problem.check_theta(theta, "theta"), problem.check_theta(retrained, "retrained")
     check_queries(problem, test, "test")
@@ -59,7 +60,7 @@ def measure(problem: Problem, theta: Any, retrained: Any, test: Dataset) -> Meas
     )  # fmt: skip
 
 
-def tug_of_war(accuracies: Any, retrained: Any) -> float:
+def tug_of_war(accuracies: Annotated[Values, "sets"], retrained: Annotated[Values, "sets"]) -> float:
     """Π (1 − |accuracy − that of retraining|) over forget, retain and test sets (Zhao et al. 2024, arXiv 2406.01257)."""
     mine, theirs = np.asarray(as_floats(accuracies, "accuracies")), np.asarray(as_floats(retrained, "retrained"))
     if mine.shape != theirs.shape or mine.ndim != 1:
@@ -71,12 +72,13 @@ def tug_of_war(accuracies: Any, retrained: Any) -> float:
     return float(np.prod(1.0 - np.abs(mine - theirs)))
 
 
-def relearn_time(problem: Problem, theta: Any, *, step: Number, level: Number, max_steps: Whole = 1000) -> int:
+@on_problem
+def relearn_time(problem: Problem, theta: Theta, *, step: Number, level: Number, max_steps: Whole = 1000) -> int:
     """How many steps of descent on everything bring the mean forget loss down to `level`; `max_steps` if none of them does.
 
     Fewer than for the retrained model means that something was remembered. Raises `WorkError` if the descent diverges.
     """
-    here = _checks.problem(problem).check_theta(theta, "theta")
+    here = problem.check_theta(theta, "theta")
     eta, goal = number(step, "step", above=0.0), number(level, "level")
     limit = _checks.count(max_steps, "max_steps", 1)
     count, loss = _relearn(problem, here, jnp.asarray(eta), jnp.asarray(goal), jnp.asarray(limit))
@@ -93,7 +95,7 @@ def _relearn(problem: Problem, theta: Array, step: Array, level: Array, max_step
 
     def advance(state):
         theta, count = state
-        return theta - step * problem.gradient(theta, 1.0), count + 1
+        return descent_step(problem, theta, jnp.ones(problem.n), step), count + 1
 
     last, count = jax.lax.while_loop(unfinished, advance, (theta, jnp.asarray(0)))
     return count, problem.deleted_loss(last)

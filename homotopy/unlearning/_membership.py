@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._arrays import as_floats
-from .._checks import Whole
+from .._checks import Theta, Whole
 from .._errors import RequestError, WorkError
 from .._extras import need
 from ..problem import Dataset, Problem, check_queries
@@ -44,7 +44,7 @@ class MembershipInference:
         return f"attack {verdict}: AUROC {self.auroc:.3f} ({self.low:.3f} to {self.high:.3f}), {self.members} members"
 
 
-def attack_features(problem: Problem, theta: Any, data: Dataset) -> Float[np.ndarray, "m features"]:
+def attack_features(problem: Problem, theta: Theta, data: Dataset) -> Float[np.ndarray, "m features"]:
     """What the attacker sees of each point: the loss, the logit of the label, and the logits sorted from the largest."""
     check_queries(problem, data, "data")
     return np.asarray(_seen(problem, problem.check_theta(theta, "theta"), data))

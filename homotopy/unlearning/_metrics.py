@@ -5,7 +5,7 @@ Every metric has a differentiable form `soft`, whose influence is computed, and 
 """
 
 import abc
-from typing import Any
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._arrays import as_floats
-from .._checks import number
+from .._checks import Values, number
 from .._errors import RequestError
 from ..problem import Dataset, LogisticLoss, Problem, check_features, check_queries
 
@@ -50,7 +50,7 @@ class DemographicParity(AbstractMetric):
     x: Float[Array, "m features"]
     group: Float[Array, " m"]
 
-    def __init__(self, x: Any, group: Any):
+    def __init__(self, x: Annotated[Values, "m features"], group: Annotated[Values, "m"]):
         self.x = as_floats(x, "x")
         if self.x.ndim != 2:
             raise RequestError(f"x must have shape (points, features), but has shape {self.x.shape}")
@@ -68,7 +68,9 @@ class EqualOpportunity(AbstractMetric):
 
     parity: DemographicParity
 
-    def __init__(self, x: Any, y: Any, group: Any):
+    def __init__(
+        self, x: Annotated[Values, "m features"], y: Annotated[Values, "m *outputs"], group: Annotated[Values, "m"]
+    ):
         rows, labels, members = (np.asarray(as_floats(v, w)) for v, w in ((x, "x"), (y, "y"), (group, "group")))
         LogisticLoss().check_targets(labels, (), "y")
         if rows.shape[:1] != labels.shape or members.shape != labels.shape:
@@ -98,7 +100,7 @@ class AdversarialLoss(AbstractMetric):
     radius: Float[Array, ""]
     coordinates: Float[Array, " features"]
 
-    def __init__(self, data: Dataset, radius: float, coordinates: Any = None):
+    def __init__(self, data: Dataset, radius: float, coordinates: Annotated[Values, "features"] | None = None):
         self.data = data
         self.radius = jnp.asarray(number(radius, "radius", above=0.0))
         self.coordinates = jnp.ones(data.features) if coordinates is None else as_floats(coordinates, "coordinates")
@@ -146,7 +148,7 @@ def score(
     return jnp.asarray(jnp.nan)
 
 
-def base_rate(y: Any) -> float:
+def base_rate(y: Annotated[Values, "m *outputs"]) -> float:
     """The accuracy of the best constant prediction: what a classifier must exceed to have learnt anything."""
     labels = np.asarray(as_floats(y, "y"))
     if labels.size == 0:

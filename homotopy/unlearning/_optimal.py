@@ -8,25 +8,26 @@ a yardstick of what a schedule can gain, not an algorithm for whoever does not k
 import time
 from typing import Any
 
-from .._checks import Number, Whole, number
+from .._checks import Number, Theta, Whole, number
 from .._errors import RequestError
 from ..flow import Constant, simulate
-from ..problem import Problem
+from ..problem import Problem, on_problem
 from ..scheduler import search
 from . import _checks
 from ._result import Unlearned
 
 
+@on_problem
 def optimal_schedule(
     problem: Problem,
-    theta0: Any,
+    theta0: Theta,
     *,
     step: Number,
     train_steps: Whole,
     unlearn_steps: Whole,
     origin: str = "trained",
     family: str = "bang-bang",
-    target: Any = None,
+    target: Theta | None = None,
     **options: Any,
 ) -> Unlearned:
     """The best ε(t) of `family` on the stretch that D2D ("trained") or R2D ("checkpoint") spends its I steps on.
@@ -50,7 +51,7 @@ def optimal_schedule(
             raise RequestError(f"{name} must be {only!r} here, where distance is what counts; search() has others")
     s = eta * (train if origin == "trained" else train - spend)
     t1 = s + eta * spend
-    theta0 = _checks.problem(problem).check_theta(theta0)
+    theta0 = problem.check_theta(theta0)
     began = time.perf_counter()
     found = search(problem, theta0, s=s, t1=t1, family=family, target=target, **options)
     seconds = time.perf_counter() - began

@@ -12,6 +12,7 @@ holds for them.
 
 import math
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
@@ -101,17 +102,30 @@ def rewind_to_delete_sensitivity(
     where the bound overflows. Raises `RequestError` for K outside [0, T], η > 2/L, μ > L, m ≥ n. Sources: Mu & Klabjan,
     arXiv 2409.09778, 2511.15983 (who take 1 + ηLn/(n − m) for c before the checkpoint where only the mean is L-smooth).
     """
+    push, eta, log_rate = pushes(n, deleted, lipschitz, smoothness, step, strong_convexity, flow)
+    train, rewind = _checks.steps(train_steps, rewind_steps)
+    value = 2 * push * drift(eta, log_rate, train - rewind, flow) * _power(log_rate, rewind)
+    return math.inf if math.isnan(value) else value
+
+
+def pushes(
+    n: Whole,
+    deleted: Whole,
+    lipschitz: Number,
+    smoothness: Number,
+    step: Number,
+    strong_convexity: Number | None,
+    flow: bool,
+) -> tuple[float, float, float]:
+    """mG/n, by which J pushes two runs apart per unit of η; η; and ln c, by which a step can stretch what lies between."""
     n, deleted = _checks.deletions(n, deleted)
     slope = number(lipschitz, "lipschitz", above=0.0)
     smooth, convex = _checks.constants(smoothness, 0.0 if strong_convexity is None else strong_convexity)
     eta = _checks.descent_step(step, smooth)
-    train, rewind = _checks.steps(train_steps, rewind_steps)
-    log_rate = log_growth(eta, smooth, None if strong_convexity is None else convex, flow)
-    value = 2 * deleted * slope / n * drift(eta, log_rate, train - rewind, flow) * _power(log_rate, rewind)
-    return math.inf if math.isnan(value) else value
+    return deleted * slope / n, eta, log_growth(eta, smooth, None if strong_convexity is None else convex, flow)
 
 
-def log_growth(step: Number, smoothness: Number, strong_convexity: Number | None, flow: bool = False) -> float:
+def log_growth(step: float, smoothness: float, strong_convexity: float | None, flow: bool = False) -> float:
     """ln c, the logarithm of the factor by which one step can stretch the distance between two runs."""
     if strong_convexity is None:
         return step * smoothness if flow else math.log1p(step * smoothness)
@@ -123,7 +137,7 @@ def log_growth(step: Number, smoothness: Number, strong_convexity: Number | None
     return math.log(factor) if factor > 0 else -math.inf
 
 
-def drift(step: Number, log_rate: Number, steps: Whole, flow: bool = False) -> float:
+def drift(step: float, log_rate: float, steps: int, flow: bool = False) -> float:
     """η Σ_{k<steps} c^k, or ∫ of the same over that time for the flow: how far a unit push per step can lead."""
     if steps == 0 or log_rate == 0.0:
         return step * steps
@@ -226,6 +240,26 @@ def epsilon_to_renyi(privacy_epsilon: Number, privacy_delta: Number) -> float:
     ) ** 2  # the difference of roots, without cancellation
 
 
+class Budget(NamedTuple):
+    """The (ε, δ) that is promised of `publications` different models of one run, all together."""
+
+    epsilon: float
+    delta: float
+    publications: int
+
+
+def as_budget(epsilon: Any, delta: Any, publications: Any) -> Budget | None:
+    """The budget that was asked for, or None without one."""
+    if (epsilon is None) != (delta is None):
+        raise RequestError("a privacy budget is privacy_epsilon and privacy_delta, both or neither")
+    times = _checks.count(publications, "publications", 1)
+    if epsilon is None:
+        if times > 1:
+            raise RequestError("publications divides a privacy budget: pass privacy_epsilon and privacy_delta with it")
+        return None
+    return Budget(*_checks.budget(epsilon, delta), times)
+
+
 @dataclass(frozen=True)
 class Guarantee:
     """An (ε, δ)-unlearning guarantee, or why there is none.
@@ -246,6 +280,11 @@ class Guarantee:
     theorem: str
     unmet: tuple[str, ...] = ()
     publications: int = 1
+
+    @property
+    def budget(self) -> Budget:
+        """What is promised, of how many models."""
+        return Budget(self.privacy_epsilon, self.privacy_delta, self.publications)
 
     @property
     def holds(self) -> bool:

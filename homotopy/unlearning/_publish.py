@@ -13,9 +13,9 @@ from jaxtyping import Array, Float
 
 from .._errors import RequestError
 from ._checkpoint import digest
+from ._privacy import Budget
 
-Plan = tuple[float, float, int]  # privacy ε, privacy δ, publications
-_released: dict[str, tuple[Plan, set[str]]] = {}
+_released: dict[str, tuple[Budget, set[str]]] = {}
 _lock = threading.Lock()
 
 
@@ -34,24 +34,24 @@ def concrete(*values: object) -> None:
 def released(run: str, theta: Float[Array, " dim"]) -> bool:
     """Whether this very model went out before."""
     with _lock:
-        return digest(np.asarray(theta)) in _released.get(run, ((0.0, 0.0, 0), set()))[1]
+        return run in _released and digest(np.asarray(theta)) in _released[run][1]
 
 
-def release(run: str, theta: Float[Array, " dim"], plan: Plan) -> Float[Array, " dim"]:
+def release(run: str, theta: Float[Array, " dim"], plan: Budget) -> Float[Array, " dim"]:
     """`theta`, if it was published before or the plan still pays for it; `RequestError` if not."""
     mark = digest(np.asarray(theta))
     with _lock:
         first, out = _released.setdefault(run, (plan, set()))
         if mark not in out and first != plan:
             raise RequestError(
-                f"publish: this run was published before under (ε, δ, publications) = {first}; its budget cannot be "
-                f"changed to {plan} afterwards"
+                f"publish: this run was published before under (ε, δ, publications) = {tuple(first)}; its budget "
+                f"cannot be changed to {tuple(plan)} afterwards"
             )
-        if mark not in out and len(out) >= plan[2]:
+        if mark not in out and len(out) >= plan.publications:
+            several = "s" if plan.publications > 1 else ""
             raise RequestError(
-                f"publish: the budget pays for {plan[2]} published model{'s' if plan[2] > 1 else ''} of this run, and "
-                f"{len(out)} went out already; another would spend it again (plan for more with publications= before "
-                "the first)"
+                f"publish: the budget pays for {plan.publications} published model{several} of this run, and {len(out)} went "
+                "out already; another would spend it again (plan for more with publications= before the first)"
             )
         out.add(mark)
     return theta

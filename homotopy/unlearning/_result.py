@@ -1,16 +1,15 @@
 """`Unlearned`: the model after unlearning, the schedule that it came by, and what it cost and proves."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._checks import Key, as_key
 from .._errors import RequestError
 from ..flow import AbstractSchedule, describe
 from ._checkpoint import Checkpoint, digest
-from ._checks import random_key
 from ._privacy import Guarantee
 from ._publish import concrete, release, secret
 
@@ -47,7 +46,7 @@ class Unlearned:
     checkpoint: Checkpoint | None = field(default=None, repr=False)
     run: str = field(default="", repr=False)
 
-    def publish(self, key: Any) -> Float[Array, " dim"]:
+    def publish(self, key: Key) -> Float[Array, " dim"]:
         """θ + σξ: the model with the noise of its guarantee; `key` is a secret.
 
         Counted: with the same key it is the same model, and nothing more is told; a different one is another publication
@@ -60,10 +59,9 @@ class Unlearned:
         if not self.guarantee.holds:
             raise RequestError(f"publish has {self.guarantee}")
         concrete(self.theta, key)
-        made = secret(random_key(key), "published", self.run, self.theta)
+        made = secret(as_key(key), "published", self.run, self.theta)
         noisy = self.theta + self.guarantee.sigma * jax.random.normal(made, self.theta.shape)
-        budget = self.guarantee.privacy_epsilon, self.guarantee.privacy_delta, self.guarantee.publications
-        return release(self.run or digest(self.theta), noisy, budget)
+        return release(self.run or digest(self.theta), noisy, self.guarantee.budget)
 
     def __str__(self) -> str:
         cost = f"{self.gradient_evaluations:g} gradients"

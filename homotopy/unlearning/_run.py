@@ -8,14 +8,29 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._checks import number
+from .._checks import Number, as_key, choice, number
 from .._errors import RequestError, WorkError
-from ..flow import Constant, simulate
+from ..flow import Constant, PointWeights, compiled_descent, simulate
 from ..problem import Problem
 from . import _checks
 from ._checkpoint import digest, identity
 from ._constants import Constants, estimate_constants, proven
-from ._sgd import PointWeights, as_radius, deletion_mask, mini_batches, run as descend
+from ._privacy import log_growth
+from ._sgd import Descending, as_radius, mini_batches
+
+
+class Training(Descending, total=False):
+    """How a model is trained, said in the same words to `train`, `descend_to_delete` and `rewind_to_delete`.
+
+    - `step` η, on the sum R; by default the theorem's 2/(n(L + μ)) for linear and logistic regression.
+    - `method`: "descent" (the default), "flow" (Diffrax or the exact engine, to the times of the steps), "sgd" with
+      `batch_size`. `batch_size`, `radius` and `key` as in `Descending`.
+    - `constants` G, L, μ as `estimate_constants` gives them (computed when not given, but for networks).
+    """
+
+    step: Number | None
+    method: str
+    constants: Constants | None
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,34 @@ class Run:
         """What a step costs, in gradients of the whole risk."""
         return 1.0 if self.batch_size is None else self.batch_size / self.problem.n
 
+    @property
+    def log_rate(self) -> float | None:
+        """ln γ of one step, where it is known to contract, by more than rounding (so that 1/(1 − γ) means something)."""
+        if self.known is None or not self.known.strong_convexity or self.batch_size is not None:
+            return None
+        eta = self.problem.n * self.step
+        log_rate = log_growth(eta, self.known.smoothness, self.known.strong_convexity, self.method == "flow")
+        return log_rate if log_rate < -1e-12 else None
+
+    def jump(self, deleted: int) -> float:
+        """mG/(μn), by how much the optimum moves at most when m points are deleted (∞: nothing is known)."""
+        if self.known is None or not self.known.strong_convexity:
+            return math.inf
+        return deleted * self.known.lipschitz / self.known.strong_convexity / self.problem.n
+
+    @property
+    def gone(self) -> int:
+        """m, how many points are deleted."""
+        return len(self.problem.delete)
+
+    @property
+    def descends(self) -> bool:
+        """Whether the constants say that a step cannot overshoot: ηL ≤ 2 and G < ∞."""
+        known = self.known
+        if known is None or not math.isfinite(known.lipschitz):
+            return False
+        return self.problem.n * self.step * known.smoothness <= 2 * (1 + 1e-12)
+
     def settings(self, total: int) -> dict[str, str]:
         """What the iterates depend on (mini-batches are drawn for all `total` steps at once)."""
         told = {
@@ -69,6 +112,11 @@ class Run:
         gone = np.sort(np.asarray(self.problem.delete)).tolist()
         return digest(sorted(told.items()), gone, self.batch_size, *parts)
 
+    @property
+    def limit(self) -> Float[Array, ""] | None:
+        """The projection's radius for compiled code."""
+        return None if self.radius is None else jnp.asarray(self.radius)
+
     def batches(self, steps: int) -> Int[Array, "steps b"] | None:
         """The mini-batches of a run of so many steps."""
         if self.batch_size is None:
@@ -82,11 +130,12 @@ class Run:
         if self.method == "flow":
             t1 = self.step * (last - first)
             return simulate(self.problem, Constant(epsilon), theta, t1=t1, ts=[t1]).theta1
-        weights = PointWeights(1.0 + (epsilon - 1.0) * deletion_mask(self.problem))
+        weights = PointWeights(self.problem.weights(epsilon))
         rows = None if rows is None else rows[first:last]
-        limit = None if self.radius is None else jnp.asarray(self.radius)
         ks = jnp.arange(first, last)
-        return descend(self.problem, theta, weights, jnp.asarray(self.step), ks, rows, limit, None, None, False)[0]
+        return compiled_descent(
+            self.problem, theta, weights, jnp.asarray(self.step), ks, batches=rows, radius=self.limit
+        )[0]
 
     def unmet(self, theorem: str) -> tuple[str, ...]:
         """Which hypotheses on the risk and on how it is descended fail, in words."""
@@ -110,34 +159,27 @@ class Run:
 
 
 def prepare(
-    problem: Any, theta0: Any, *, step: Any, method: Any, batch_size: Any, radius: Any, key: Any, constants: Any
+    problem: Problem,
+    theta0: Any,
+    *,
+    step: Any = None,
+    method: Any = "descent",
+    batch_size: Any = None,
+    radius: Any = None,
+    key: Any = 0,
+    constants: Any = None,
 ) -> Run:
     """The run that was asked for, or what is wrong with it."""
-    theta0 = _checks.problem(problem).check_theta(theta0)
-    if method not in ("flow", "descent", "sgd"):
-        raise RequestError(f"method must be flow, descent or sgd, but is {method!r}")
+    theta0 = problem.check_theta(theta0)
+    choice(method, "method", ("flow", "descent", "sgd"))
     if (method == "sgd") != (batch_size is not None):
         raise RequestError("batch_size goes with method='sgd' and only with it")
     size = None if batch_size is None else _checks.count(batch_size, "batch_size", 1)
     if method == "flow" and radius is not None:
         raise RequestError("radius projects descent and SGD; the flow would ignore it")
-    as_radius(radius, theta0)
-    limit = None if radius is None else number(radius, "radius", above=0.0)
-    made = _checks.random_key(key)
+    limit = None if as_radius(radius, theta0) is None else number(radius, "radius", above=0.0)
     known = find_constants(problem, constants, limit, size)
-    return Run(problem, theta0, find_step(problem, step, known), method, size, limit, made, known)
-
-
-def as_budget(epsilon: Any, delta: Any, publications: Any) -> tuple[float, float, int] | None:
-    """(privacy ε, privacy δ, publications), or None without a budget."""
-    if (epsilon is None) != (delta is None):
-        raise RequestError("a privacy budget is privacy_epsilon and privacy_delta, both or neither")
-    times = _checks.count(publications, "publications", 1)
-    if epsilon is None:
-        if times > 1:
-            raise RequestError("publications divides a privacy budget: pass privacy_epsilon and privacy_delta with it")
-        return None
-    return *_checks.budget(epsilon, delta), times
+    return Run(problem, theta0, find_step(problem, step, known), method, size, limit, as_key(key), known)
 
 
 def find_constants(problem: Problem, constants: Any, radius: float | None, batch_size: int | None) -> Constants | None:
@@ -173,16 +215,13 @@ def find_step(problem: Problem, step: Any, known: Constants | None) -> float:
     return eta
 
 
-def contracts(log_rate: float) -> bool:
-    """Whether c < 1 by more than rounding, so that 1/(1 − c) means something."""
-    return log_rate < -1e-12
-
-
-def from_optimum(run: Run, theta: Float[Array, " dim"], log_rate: float) -> float:
-    """A bound of ‖θ − θ*‖: the next step's length over 1 − c, or the gradient's over the strong convexity."""
+def from_optimum(run: Run, theta: Float[Array, " dim"]) -> float:
+    """A bound of ‖θ − θ*‖: the next step's length over 1 − γ, or the gradient's over the strong convexity (∞ unless γ < 1)."""
+    if run.log_rate is None:
+        return math.inf
     if run.method == "flow":
-        return run.step * float(jnp.linalg.norm(run.problem.gradient(theta))) / -log_rate
-    return float(jnp.linalg.norm(run.move(theta, 1.0, 0, 1) - theta)) / -math.expm1(log_rate)
+        return run.step * float(jnp.linalg.norm(run.problem.gradient(theta))) / -run.log_rate
+    return float(jnp.linalg.norm(run.move(theta, 1.0, 0, 1) - theta)) / -math.expm1(run.log_rate)
 
 
 def finite(theta: Array, step: float) -> None:

@@ -13,16 +13,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from .._checks import Number, Whole, number
+from .._checks import Indices, Key, Number, Theta, Whole, number
 from .._errors import RequestError
-from ..problem import Problem
+from ..flow import RemovalWeights, compiled_descent, descent
+from ..problem import Problem, on_problem
 from . import _checks
 from ._constants import Constants
-from ._privacy import log_growth, rewind_to_delete_sensitivity
-from ._run import Run, contracts, finite, from_optimum, prepare
-from ._sgd import RemovalWeights, descend, run
+from ._privacy import rewind_to_delete_sensitivity
+from ._run import Run, finite, from_optimum, prepare
 
 _CHUNK = 16  # requests whose R2D runs are carried out side by side
 
@@ -39,12 +39,12 @@ class Deletions:
     """
 
     algorithm: str
-    delete: np.ndarray
+    delete: Int[np.ndarray, " requests"]
     thetas: Float[Array, "requests dim"]
     trained: Float[Array, " dim"]
-    gradient_evaluations: np.ndarray
-    bounds: np.ndarray
-    retrained: np.ndarray
+    gradient_evaluations: Float[np.ndarray, " requests"]
+    bounds: Float[np.ndarray, " requests"]
+    retrained: Bool[np.ndarray, " requests"]
     measured: bool = False
     unmet: tuple[str, ...] = ()
 
@@ -57,10 +57,11 @@ class Deletions:
         )
 
 
+@on_problem
 def delete_in_sequence(
     problem: Problem,
-    theta0: Any,
-    delete: Any,
+    theta0: Theta,
+    delete: Indices,
     *,
     algorithm: str = "descend",
     step: Number | None = None,
@@ -68,7 +69,7 @@ def delete_in_sequence(
     unlearn_steps: Whole,
     batch_size: Whole | None = None,
     radius: Number | None = None,
-    key: Any = 0,
+    key: Key = 0,
     sensitivity: Number | None = None,
     constants: Constants | None = None,
 ) -> Deletions:
@@ -83,7 +84,7 @@ def delete_in_sequence(
     Δ of as many deletions as the checkpoint has seen. Hypotheses, checked (else `bounds` are ∞, or labelled, and `unmet` says
     why): constants that are the bounds of this very problem, G < ∞, full gradients, a step that contracts (D2D).
     """
-    start = _checks.problem(problem).check_theta(theta0)
+    start = problem.check_theta(theta0)
     if algorithm not in ("descend", "rewind"):
         raise RequestError(f"algorithm must be descend or rewind, but is {algorithm!r}")
     if sensitivity is not None and algorithm == "descend":
@@ -97,31 +98,9 @@ def delete_in_sequence(
         group, start, step=step, method="descent" if batch_size is None else "sgd", batch_size=batch_size, radius=radius,
         key=key, constants=constants,
     )  # fmt: skip
-    size = jnp.asarray(chosen.step)
-    limit = None if chosen.radius is None else jnp.asarray(chosen.radius)
-    if algorithm == "descend":
-        total = _checks.count(train + spend * len(order), "train_steps + unlearn_steps for each point", 1)
-        rows = chosen.batches(total)
-        removal = np.full(problem.n, total)
-        removal[order] = train + spend * np.arange(len(order))
-        weights = RemovalWeights(jnp.asarray(removal))
-        last, every = run(group, start, weights, size, jnp.arange(total), rows, limit, None, None, True)
-        thetas, trained = every[train - 1 + spend :: spend], every[train - 1]
-        cost = np.full(len(order), spend * chosen.share)
-        bounds = _descent_bounds(chosen, spend, trained, len(order))
-        retrained = np.zeros(len(order), dtype=bool)
-    else:
-        rows = chosen.batches(train)
-        since, retrained, bounds = _renewals(chosen, train, spend, len(order), sensitivity)
-        table = np.full((len(order) + 1, problem.n), train)
-        for request in range(len(order)):
-            renewed = request + 1 - since[request]  # requests that the checkpoint has never seen
-            table[request, order[:renewed]] = 0
-            table[request, order[renewed : request + 1]] = train - spend
-        found = _all(group, start, jnp.asarray(table), size, jnp.arange(train), rows, limit)
-        thetas, trained, last = found[:-1], found[-1], found[-2]
-        cost = np.where(retrained, train, spend) * chosen.share
-    finite(last, chosen.step)
+    carry_out = _descending if algorithm == "descend" else _rewinding
+    thetas, trained, cost, bounds, retrained = carry_out(chosen, order, train, spend, sensitivity)
+    finite(thetas[-1], chosen.step)
     measured = chosen.known is not None and not chosen.proven
     unmet = list(chosen.unmet("D2D" if algorithm == "descend" else "R2D"))
     if batch_size is not None:
@@ -131,29 +110,50 @@ def delete_in_sequence(
     return Deletions(f"{algorithm}-to-delete", order, thetas, trained, cost, bounds, retrained, measured, tuple(unmet))
 
 
+def _descending(chosen: Run, order: np.ndarray, train: int, spend: int, _: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """Models after each request, the trained one, gradients, bounds, and who retrained: one descent, saved on its way."""
+    total = _checks.count(train + spend * len(order), "train_steps + unlearn_steps for each point", 1)
+    removal = np.full(chosen.problem.n, total)
+    removal[order] = train + spend * np.arange(len(order))
+    every = compiled_descent(
+        chosen.problem, chosen.theta0, RemovalWeights(jnp.asarray(removal)), jnp.asarray(chosen.step), jnp.arange(total),
+        batches=chosen.batches(total), radius=chosen.limit, save=True,
+    )[1]  # fmt: skip
+    trained = every[train - 1]
+    bounds, cost = _descent_bounds(chosen, spend, trained, len(order)), np.full(len(order), spend * chosen.share)
+    return every[train - 1 + spend :: spend], trained, cost, bounds, np.zeros(len(order), dtype=bool)
+
+
+def _rewinding(chosen: Run, order: np.ndarray, train: int, spend: int, most: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """The same for R2D: a run of its own for every request."""
+    since, retrained, bounds = _renewals(chosen, train, spend, len(order), most)
+    table = np.full((len(order) + 1, chosen.problem.n), train)
+    for request in range(len(order)):
+        renewed = request + 1 - since[request]  # requests that the checkpoint has never seen
+        table[request, order[:renewed]] = 0
+        table[request, order[renewed : request + 1]] = train - spend
+    found = _all(
+        chosen.problem, chosen.theta0, jnp.asarray(table), jnp.asarray(chosen.step), jnp.arange(train),
+        chosen.batches(train), chosen.limit,
+    )  # fmt: skip
+    return found[:-1], found[-1], np.where(retrained, train, spend) * chosen.share, bounds, retrained
+
+
 @eqx.filter_jit
 def _all(problem, theta0, removals, step, ks, batches, radius):
     def one(removal):
-        return descend(problem, theta0, RemovalWeights(removal), step, ks, batches, radius)[0]
+        return descent(problem, theta0, RemovalWeights(removal), step, ks, batches=batches, radius=radius)[0]
 
     return jax.lax.map(one, removals, batch_size=_CHUNK)
 
 
 def _descent_bounds(chosen: Run, spend: int, trained: Array, requests: int) -> np.ndarray:
     """e ← γ^I (e + G/(μn)): every request moves the optimum by at most G/(μn)."""
-    known, n = chosen.known, chosen.problem.n
-    if (
-        known is None
-        or not known.strong_convexity
-        or chosen.batch_size is not None
-        or not math.isfinite(known.lipschitz)
-    ):
+    jump = chosen.jump(1)
+    if chosen.log_rate is None or not math.isfinite(jump):
         return np.full(requests, math.inf)
-    log_rate = log_growth(n * chosen.step, known.smoothness, known.strong_convexity)
-    if not contracts(log_rate):
-        return np.full(requests, math.inf)
-    left, jump = math.exp(spend * log_rate), known.lipschitz / known.strong_convexity / n
-    bounds, off = [], from_optimum(chosen, trained, log_rate)
+    left, off = math.exp(spend * chosen.log_rate), from_optimum(chosen, trained)
+    bounds = []
     for _ in range(requests):
         off = left * (off + jump)
         bounds.append(off)
@@ -165,9 +165,7 @@ def _renewals(chosen: Run, train: int, spend: int, requests: int, sensitivity: A
     known, eta = chosen.known, chosen.problem.n * chosen.step
 
     def reach(deleted: int) -> float:
-        if known is None or not math.isfinite(known.lipschitz) or chosen.batch_size is not None:
-            return math.inf
-        if eta * known.smoothness > 2 * (1 + 1e-12):
+        if known is None or chosen.batch_size is not None or not chosen.descends:
             return math.inf
         return rewind_to_delete_sensitivity(
             chosen.problem.n, deleted, known.lipschitz, known.smoothness, eta, train, spend, known.strong_convexity

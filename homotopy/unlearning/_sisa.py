@@ -1,7 +1,7 @@
 """SISA: sharded training, so that forgetting retrains only the shards that saw the points (Bourtoule et al. 2021)."""
 
 import time
-from typing import Any
+from typing import Annotated
 
 import equinox as eqx
 import jax
@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._arrays import as_floats
-from .._checks import Number, Whole, number
+from .._checks import Indices, Number, Theta, Values, Whole, number
 from .._errors import RequestError, WorkError
-from ..problem import Problem
+from ..flow import PointWeights, descent
+from ..problem import Problem, on_problem
 from . import _checks
-from ._sgd import PointWeights, descend
 
 
 class SISA(eqx.Module):
@@ -35,14 +35,14 @@ class SISA(eqx.Module):
     gradient_evaluations: float = eqx.field(static=True)
     seconds: float = eqx.field(static=True)
 
-    def predict(self, x: Any = None) -> Float[Array, " m *outputs"]:
+    def predict(self, x: Annotated[Values, "m features"] | None = None) -> Float[Array, " m *outputs"]:
         """The mean of the shards' predictions."""
         x = self.problem.data.x if x is None else as_floats(x, "x")
         if x.ndim != 2 or x.shape[1] != self.problem.data.features:
             raise RequestError(f"x must have shape (m, {self.problem.data.features}), but has shape {x.shape}")
         return jnp.mean(jax.vmap(lambda theta: self.problem.predict(theta, x))(self.thetas), axis=0)
 
-    def delete(self, delete: Any) -> "SISA":
+    def delete(self, delete: Indices) -> "SISA":
         """The ensemble without the points `delete`: their shards are trained again from θ₀, exactly as if never seen.
 
         Exact for the shards as they were drawn: that they were drawn without a look at the points is not checked. Raises
@@ -69,13 +69,14 @@ class SISA(eqx.Module):
         )
 
 
-def sisa(problem: Problem, theta0: Any, *, shards: Whole, step: Number, train_steps: Whole, seed: Whole = 0) -> SISA:
+@on_problem
+def sisa(problem: Problem, theta0: Theta, *, shards: Whole, step: Number, train_steps: Whole, seed: Whole = 0) -> SISA:
     """Train one model per shard, on everything, from the same θ₀.
 
     Shard risks are 1/S of R on average, so each has S times the step and 1/S of the ridge: the same descent on means.
     Raises `RequestError` for more shards than points, `WorkError` if the run diverges.
     """
-    start = _checks.problem(problem).check_theta(theta0)
+    start = problem.check_theta(theta0)
     count = _checks.count(shards, "shards", 1)
     if count > problem.n:
         raise RequestError(f"shards must not exceed the {problem.n} points, but is {count}")
@@ -109,6 +110,6 @@ def _train(problem: Problem, theta0: Array, weights: Array, step: Array, steps: 
     light = eqx.tree_at(lambda p: p.ridge, problem, problem.ridge / shards)
 
     def one(values):
-        return descend(light, theta0, PointWeights(values), step * shards, jnp.arange(steps))[0]
+        return descent(light, theta0, PointWeights(values), step * shards, jnp.arange(steps))[0]
 
     return jax.vmap(one)(weights)

@@ -9,7 +9,6 @@ and the model is corrected by one step, θ ← θ − H⁻¹ Σ w_i ∇ℓ_i, no
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,9 +18,9 @@ from jaxtyping import Array, Float
 from scipy.optimize import linprog, minimize
 
 from .._arrays import as_floats
-from .._checks import Number, Whole, number
+from .._checks import Number, Theta, Whole, number
 from .._errors import RequestError, WorkError
-from ..problem import Dataset, Problem, check_queries
+from ..problem import Dataset, Problem, check_queries, on_problem
 from . import _checks
 from ._metrics import AbstractMetric
 
@@ -58,9 +57,10 @@ class SoftWeights:
         )
 
 
+@on_problem
 def soft_weights(
     problem: Problem,
-    trained: Any,
+    trained: Theta,
     metric: AbstractMetric,
     utility: AbstractMetric,
     *,
@@ -77,8 +77,9 @@ def soft_weights(
     Raises `RequestError` for a share outside (0, 1] and bounds that do not hold 0 between them, `WorkError` if nothing
     at all can be gained or the quadratic programme was not solved.
     """
-    theta = _checks.problem(problem).check_theta(trained, "trained")
-    if not 0 < number(share, "share") <= 1:
+    theta = problem.check_theta(trained, "trained")
+    share = number(share, "share")
+    if not 0 < share <= 1:
         raise RequestError(f"share must lie in (0, 1], but is {share}")
     if not -1 <= number(lower, "lower") < 0 < number(upper, "upper"):
         raise RequestError(f"lower and upper must satisfy −1 ≤ lower < 0 < upper, but are {lower} and {upper}")
@@ -90,9 +91,10 @@ def soft_weights(
     return _corrected(problem, theta, w, values, gains, damping, share, reached * share, "soft weights")
 
 
+@on_problem
 def hard_removal(
     problem: Problem,
-    trained: Any,
+    trained: Theta,
     metric: AbstractMetric,
     utility: AbstractMetric,
     *,
@@ -105,13 +107,14 @@ def hard_removal(
     The same correction as for soft weights, with w_i = −1: what deletion can do beside re-weighting. Raises as
     `soft_weights`, and `RequestError` if `count` leaves nothing.
     """
-    theta = _checks.problem(problem).check_theta(trained, "trained")
+    theta = problem.check_theta(trained, "trained")
     values, gains = weight_influences(problem, theta, metric, utility, damping=damping)
     a, now = np.asarray(gains[0]), float(values[0])
     gain = np.sign(now) * a  # what removing the point takes off |M|
     order = np.argsort(-gain)
     if count is None:
-        if not 0 < number(share, "share") <= 1:
+        share = number(share, "share")
+        if not 0 < share <= 1:
             raise RequestError(f"share must lie in (0, 1], but is {share}")
         most = int((gain > 0).sum())
         count = min(int(np.searchsorted(np.cumsum(gain[order[:most]]), share * abs(now)) + 1), most, problem.n - 1)
@@ -123,15 +126,16 @@ def hard_removal(
     return _corrected(problem, theta, w, values, gains, damping, share, reached, f"hard removal of {count}")
 
 
+@on_problem
 def weight_influences(
-    problem: Problem, trained: Any, metric: AbstractMetric, utility: AbstractMetric, *, damping: Number = 0.0
+    problem: Problem, trained: Theta, metric: AbstractMetric, utility: AbstractMetric, *, damping: Number = 0.0
 ) -> tuple[Float[Array, "2"], Float[Array, "2 n"]]:
     """(M, U) at θ = `trained` and their derivatives by every point's weight, −∇Mᵀ H⁻¹ ∇ℓ_i (per unit of weight added).
 
     They are those of the minimiser where θ is one. Raises `WorkError` where H (+ nλ) is singular or anything overflows,
     `RequestError` if a metric holds points that the problem's loss cannot judge.
     """
-    here, shift = _checks.problem(problem).check_theta(trained, "trained"), number(damping, "damping", least=0.0)
+    here, shift = problem.check_theta(trained, "trained"), number(damping, "damping", least=0.0)
     if not isinstance(metric, AbstractMetric) or not isinstance(utility, AbstractMetric):
         raise RequestError("metric and utility must be metrics, such as DemographicParity(x, group) and Utility(data)")
     # Here, because inside the compiled job there are no labels to look at; a metric of the user's own included.
@@ -156,7 +160,8 @@ def smallest_weights(
     if a.ndim != 1 or a.shape != u.shape or a.size == 0:
         raise RequestError(f"a and u must be vectors of one length, but have shapes {a.shape} and {u.shape}")
     change, budget = number(change, "change"), number(budget, "budget", least=0.0)
-    if not number(lower, "lower") < 0 < number(upper, "upper"):
+    lower, upper = number(lower, "lower"), number(upper, "upper")
+    if not lower < 0 < upper:
         raise RequestError(f"lower and upper must hold 0 between them, but are {lower} and {upper}")
     if change == 0:
         return np.zeros_like(a), 1.0

@@ -53,7 +53,7 @@ def test_the_network_starts_as_the_reduced_system_and_its_risk_falls():
     w[:, 0] = 0.0
     w /= np.linalg.norm(w, axis=1, keepdims=True)
     a = rng.uniform(0.5, 1.0, m)
-    options = {"phi": [1.0, 0.8], "sigma": [1.0, 1.0], "initial": a, "t1": 1.0, "times": 50}
+    options = {"phi": [1.0, 0.8], "sigma": [1.0, 1.0], "initial": a, "t1": 1.0, "count": 50}
     network = two_layer_time_scales([0.05], directions=w, **options)
     reduced = two_layer_time_scales([0.05], **options)
     total = np.asarray(network.risks[0]).sum(axis=1)

@@ -1,10 +1,15 @@
 """Gradient descent on the flow's clock: exact counts of steps, and the flow as the step shrinks."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import problems
 import pytest
 
-from homotopy import BangBang, LinearDecay, RequestError, Step, WorkError, simulate
+from homotopy import BangBang, Constant, LinearDecay, RequestError, Step, WorkError, simulate
+from homotopy.attribution import RefitUtility, descend
+from homotopy.flow import StepWeights, descent
+from homotopy.unlearning import retrain, rewind_to_delete
 
 
 def by_hand(linear, epsilons, step):
@@ -87,3 +92,38 @@ def test_bad_requests(options, says):
         simulate(linear.problem, Step(0.5), linear.theta0, method="descent", **{"t1": 1.0, **options})
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_every_training_loop_is_the_same_descent():
+    """ε ≡ 0 from θ₀, asked for in five ways; and with noise, batches and a ball, step by step."""
+    problem = problems.teacher_student(n=6, width=1)
+    theta0, step, steps = problem.initial(0), 0.01, 7
+    ways = [
+        simulate(problem, Constant(0.0), theta0, t1=step * steps, method="descent", step=step).theta1,
+        retrain(problem, theta0, step=step, steps=steps).theta,
+        descend(problem, theta0, step=step, steps=steps, point_weights=problem.weights(0.0)).thetas[-1],
+        rewind_to_delete(problem, theta0, step=step, train_steps=steps, rewind_steps=steps).theta,
+        RefitUtility(problem, problem.data, theta0=theta0, step=step, steps=steps).fit(problem.weights(0.0)[None] > 0)[
+            0
+        ],
+    ]
+    theta = np.asarray(theta0)
+    for _ in range(steps):
+        theta = theta - step * np.asarray(problem.gradient(theta, 0.0))
+    for way in ways:
+        np.testing.assert_allclose(way, theta, rtol=1e-12)
+    rows, keys = jnp.array([[0, 3], [5, 5], [1, 2]]), jax.random.split(jax.random.key(1), 3)
+    weights = StepWeights(jnp.arange(18.0).reshape(3, 6) / 10)
+    last, every = descent(
+        problem, theta0, weights, jnp.asarray(step), jnp.arange(3), batches=rows, radius=jnp.asarray(0.9),
+        noise=jnp.asarray(0.1), keys=keys, save=True,
+    )  # fmt: skip
+    theta = np.asarray(theta0)
+    for k in range(3):
+        w = np.zeros(6)
+        np.add.at(w, np.asarray(rows[k]), 3.0 * np.asarray(weights.values[k, rows[k]]))  # n/b = 3
+        theta = theta - step * np.asarray(jax.grad(problem.weighted_risk)(theta, w))
+        theta = theta + 0.1 * np.asarray(jax.random.normal(keys[k], theta.shape))
+        theta = theta * min(1.0, 0.9 / np.linalg.norm(theta))
+        np.testing.assert_allclose(every[k], theta, rtol=1e-12)
+    np.testing.assert_allclose(last, theta, rtol=1e-12)

@@ -1,5 +1,8 @@
 """A model of a user's own that is linear in θ: one class, and every closed form holds for it."""
 
+import re
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -92,3 +95,13 @@ def test_what_only_calls_itself_linear_is_refused():
     with pytest.raises(RequestError, match="says that it is linear"):
         Problem(Quadratic(offset=0.5), Dataset(X, Y), delete=0)
     assert not Problem(Quadratic(offset=0.5, linear=False), Dataset(X, Y), delete=0).least_squares
+
+
+def test_no_model_is_asked_for_by_its_name():
+    """Whether predictions are linear in θ is a property; only the layout of θ (its names) is a class's own."""
+    asking = {
+        file.name
+        for file in (Path(__file__).parents[2] / "homotopy").rglob("*.py")
+        if re.search(r"isinstance\([^()]*\b(LinearRegression|LogisticRegression)\b", file.read_text(encoding="utf-8"))
+    }
+    assert asking == {"_names.py"}

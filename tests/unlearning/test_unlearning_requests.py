@@ -139,7 +139,9 @@ def test_every_public_function_is_asked():
     public = {name for name in vars(unlearning) if not name.startswith("_") and callable(getattr(unlearning, name))}
     results = {
         "Rewound", "CertifiedRemoval", "Constants", "Checkpoint", "Measures", "MembershipInference", "AbstractMetric",
-        "Guarantee", "Unlearned", "Deletions", "SISA", "SoftWeights", "Utility", "accuracy",
+        "Guarantee", "Unlearned", "Deletions", "SISA", "SoftWeights", "Utility", "accuracy", "score",
+        "Training",
+        "Descending",
     }  # fmt: skip
     assert public - results == set(CALLS)
 
