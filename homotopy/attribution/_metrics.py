@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from .._arrays import as_floats
 from .._checks import Number, Values, Whole, as_array, flag, number, shown, whole
 from .._errors import RequestError
+from .._statistics import bootstrap, rank_correlation
 from ._shapley import Value, evaluate
 
 
@@ -61,11 +62,8 @@ def linear_datamodelling_score(
     if found.shape != (subsets,):
         raise RequestError(f"actual must have one value per subset ({subsets},), but has shape {found.shape}")
     predicted = masks @ scores
-    rng = np.random.default_rng([seed, 1])
-    rows = rng.integers(0, subsets, (1000, subsets))
-    again = _spearmans(predicted[rows], found[rows])
-    low, high = np.quantile(again, [0.5 - level / 2, 0.5 + level / 2])
-    return DatamodellingScore(_spearman(predicted, found), (float(low), float(high)), level, predicted, found)
+    rho = bootstrap(lambda i: _agreement(predicted[i], found[i]), subsets, level=level, seed=[seed, 1])
+    return DatamodellingScore(rho.value, (rho.low, rho.high), level, predicted, found)
 
 
 def datamodelling_subsets(
@@ -146,21 +144,12 @@ def rank_agreement(scores: Annotated[Values, "*m n"], reference: Annotated[Value
         raise RequestError(
             f"scores and reference must have the same length, but have {len(scores)} and {len(reference)}"
         )
-    return _spearman(scores, reference)
+    return _agreement(scores, reference)
 
 
-def _spearman(first: np.ndarray, second: np.ndarray) -> float:
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return 0.0
-    return float(scipy.stats.spearmanr(first, second).statistic)
-
-
-def _spearmans(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Row by row: Pearson's correlation of the ranks; 0 for a constant row."""
-    ranks = [scipy.stats.rankdata(values, axis=1) for values in (first, second)]
-    left, right = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
-    size = np.sqrt(np.sum(left**2, axis=1) * np.sum(right**2, axis=1))
-    return np.sum(left * right, axis=1) / np.where(size > 0, size, 1.0)
+def _agreement(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's ρ, 0 where a side is constant: it then agrees with nothing."""
+    return float(np.nan_to_num(rank_correlation(first, second)))
 
 
 def _scores(scores: Any) -> np.ndarray:

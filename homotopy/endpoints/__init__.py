@@ -4,6 +4,7 @@ from ._align import align as align
 from ._all import leave_one_out_all as leave_one_out_all, leave_one_out_proof as leave_one_out_proof
 from ._curvature import Curvature as Curvature
 from ._decompose import (
+    GAPS as GAPS,
     ErrorDecomposition as ErrorDecomposition,
     decompose_error as decompose_error,
     decompose_errors as decompose_errors,

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float
 from .._checks import Indices, Number, Theta, choice, instance, number, whole
 from .._errors import RequestError
 from .._progress import Watch, as_progress
+from .._statistics import Interval, bootstrap
 from ..flow import Constant, simulate
 from ..problem import Problem, on_problem
 from ._endpoint import Endpoint
@@ -55,7 +56,7 @@ class ErrorDecomposition(eqx.Module):
 
     def interval(
         self, of: str = "outputs", *, level: float = 0.95, resamples: int = 2000, seed: int = 0, shares: bool = False
-    ) -> tuple[Float[np.ndarray, " 5"], Float[np.ndarray, " 5"], Float[np.ndarray, " 5"]]:
+    ) -> Interval:
         """Mean, lower and upper end (5,) of a percentile bootstrap over seeds and points, for a (seeds, points) batch.
 
         Seeds and points are drawn independently with replacement, since runs that share either are not independent.
@@ -65,13 +66,11 @@ class ErrorDecomposition(eqx.Module):
             raise RequestError("interval needs several runs, (seeds, points): decompose_errors gives them")
         if not 0 < number(level, "level") < 1:
             raise RequestError(f"level must lie between 0 and 1, but is {level}")
-        resamples = whole(resamples, "resamples", 1)
-        rng = np.random.default_rng(whole(seed, "seed", 0))
-        rows = rng.integers(gaps.shape[0], size=(resamples, gaps.shape[0]))
-        columns = rng.integers(gaps.shape[1], size=(resamples, gaps.shape[1]))
-        means = np.stack([gaps[r][:, c].mean(axis=(0, 1)) for r, c in zip(rows, columns, strict=True)])
-        low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-        return gaps.mean(axis=(0, 1)), low, high
+        resamples, seed = whole(resamples, "resamples", 1), whole(seed, "seed", 0)
+        return bootstrap(
+            lambda rows, columns: gaps[rows][:, columns].mean(axis=(0, 1)),
+            *gaps.shape[:2], level=level, resamples=resamples, seed=seed,
+        )  # fmt: skip
 
     def _gaps(self, of: str) -> Array:
         choice(of, "of", ("parameters", "outputs"))

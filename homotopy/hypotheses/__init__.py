@@ -17,12 +17,21 @@ from ._hypothesis import (
     Rule as Rule,
     Scale as Scale,
     Slip as Slip,
+    claim as claim,
 )
 from ._markdown import (
     counts as counts,
     markdown_report as markdown_report,
     terminal_table as terminal_table,
     verdict_table as verdict_table,
+)
+from ._measure import Table as Table, join as join, measure as measure
+from ._pictures import (
+    Correlation as Correlation,
+    CounterExample as CounterExample,
+    Curves as Curves,
+    Ratios as Ratios,
+    Shares as Shares,
 )
 from ._report import html_report as html_report
 from ._result import Result as Result, read_results as read_results, write_results as write_results

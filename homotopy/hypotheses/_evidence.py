@@ -4,71 +4,38 @@ Intervals are of 95 %: Wilson's for a share, order statistics for a median, a bo
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from .. import _statistics
 from .._errors import RequestError
 from ._hypothesis import Rule, Verdict
-
-LEVEL = 0.95
-_Z = 1.959963984540054
-_RESAMPLES = 1000
 
 
 def share(hits: Any) -> dict[str, Any]:
     """How many of `hits` (booleans) are true: count, of, share, and Wilson's interval low…high."""
     hits = np.asarray(hits, dtype=bool).ravel()
-    n, k = hits.size, int(hits.sum())
-    if n == 0:
-        return {"count": 0, "of": 0, "share": math.nan, "low": 0.0, "high": 1.0}
-    p, z2 = k / n, _Z**2
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    low = 0.0 if k == 0 else max(0.0, middle - half)
-    return {"count": k, "of": n, "share": p, "low": low, "high": 1.0 if k == n else min(1.0, middle + half)}
+    found = _statistics.wilson(int(hits.sum()), hits.size)
+    return {"count": int(hits.sum()), "of": hits.size, "share": found.value, "low": found.low, "high": found.high}
 
 
 def median(values: Any) -> dict[str, Any]:
     """The median of `values` with the interval that order statistics give, whatever the distribution."""
-    from scipy.stats import binom
-
-    values = np.sort(np.asarray(values, dtype=float).ravel())
-    n = values.size
-    if n == 0:
-        return {"median": math.nan, "of": 0, "low": math.nan, "high": math.nan}
-    low = max(int(binom.ppf((1 - LEVEL) / 2, n, 0.5)) - 1, 0)
-    return {"median": float(np.median(values)), "of": n, "low": float(values[low]), "high": float(values[n - 1 - low])}
+    values = np.asarray(values, dtype=float).ravel()
+    found = _statistics.median(values)
+    return {"median": found.value, "of": values.size, "low": found.low, "high": found.high}
 
 
 def correlation(x: Any, y: Any, clusters: Any = None, seed: int = 0) -> dict[str, Any]:
-    """Spearman's rank correlation, with a bootstrap interval that resamples `clusters` (one label per pair) as wholes."""
+    """Spearman's rank correlation with a bootstrap interval: whole `clusters` (one label per pair), then pairs within."""
     x, y = np.asarray(x, dtype=float).ravel(), np.asarray(y, dtype=float).ravel()
-    groups = np.arange(x.size) if clusters is None else np.asarray(clusters).ravel()
-    labels = np.unique(groups)
-    members = [np.flatnonzero(groups == label) for label in labels]
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(_RESAMPLES if x.size > 2 else 0):
-        rows = np.concatenate([members[k] for k in rng.integers(len(members), size=len(members))])
-        if clusters is not None:  # two stages: clusters, then points within
-            rows = rng.choice(rows, size=rows.size)
-        drawn.append(rank_correlation(x[rows], y[rows]))
-    found = np.array([value for value in drawn if math.isfinite(value)])
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if found.size else (-1.0, 1.0)
-    value = rank_correlation(x, y)
-    return {"correlation": value, "of": int(x.size), "low": float(low), "high": float(high)}
-
-
-def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's; NaN where one of them is constant."""
-    from scipy.stats import rankdata
-
-    a, b = rankdata(x), rankdata(y)
-    a, b = a - a.mean(), b - b.mean()
-    size = math.sqrt(float(a @ a) * float(b @ b))
-    return float(a @ b) / size if size > 0 else math.nan
+    rho = _statistics.bootstrap(
+        lambda rows: _statistics.rank_correlation(x[rows], y[rows]), x.size, clusters=clusters, seed=seed
+    )
+    low, high = (rho.low, rho.high) if x.size > 2 and math.isfinite(rho.low) else (-1.0, 1.0)  # nothing is excluded
+    return {"correlation": float(rho.value), "of": x.size, "low": float(low), "high": float(high)}
 
 
 # Rules --------------------------------------------------------------------------------------------------------------
@@ -96,6 +63,21 @@ def within(key: str, tolerance: float) -> Rule:
         f"holds if the {key} is at most {tolerance:.0e}, fails otherwise",
         lambda evidence: "holds" if evidence[key] <= tolerance else "fails",
     )
+
+
+def majority(key: str) -> Callable[[Mapping[str, Any]], Verdict]:
+    """holds if the share `evidence[key]` is above one half, fails if it is below, both with 95 % confidence."""
+
+    def decide(evidence: Mapping[str, Any]) -> Verdict:
+        found = evidence[key]
+        return "holds" if found["low"] > 0.5 else "fails" if found["high"] < 0.5 else "depends"
+
+    return decide
+
+
+def once(key: str, then: Verdict, otherwise: Verdict) -> Callable[[Mapping[str, Any]], Verdict]:
+    """`then` if the share `evidence[key]` counts one instance at least."""
+    return lambda evidence: then if evidence[key]["count"] else otherwise
 
 
 # In words -----------------------------------------------------------------------------------------------------------

@@ -115,3 +115,10 @@ class Hypothesis:
             raise RequestError(f"the id of a hypothesis must be letters, digits, - _ or ., but is {self.id!r}")
         if not callable(self.check) or not isinstance(self.rule, Rule):
             raise RequestError(f"hypothesis {self.id}: check must be a function and rule a Rule (say usually('wins'))")
+
+
+def claim(
+    id: str, statement: str, source: str, *, rule: Rule, computed: str = "", family: str = "", corrected: str = ""
+) -> Callable[[Callable[..., Finding]], Hypothesis]:
+    """Makes the function below it the check of a `Hypothesis`: the claim in words first, then how it is decided."""
+    return lambda check: Hypothesis(id, statement, source, check, rule, computed, family, corrected)

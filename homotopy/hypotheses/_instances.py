@@ -16,12 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ..problem import Dataset, LinearRegression, Problem, datasets
+from .._errors import WorkError
+from ..endpoints import optimum
+from ..problem import MLP, Dataset, LinearRegression, Problem, datasets
 from ._hypothesis import Scale
 
 Vector = NDArray[np.float64]
 STARTS = ("zero", "random", "trained", "near")
 REAL = ("diabetes", "stackloss")
+RIDGE = 1e-2  # of the networks
 _POINTS = {1: 8, 2: 20, 5: 20, 20: 40}
 _SINGULAR = 0.25  # of the random instances
 _TRAINED_FOR = 3.0  # in units of 1/(mean eigenvalue of H)
@@ -94,6 +97,11 @@ class Batch(NamedTuple):
         left = y - np.einsum("rni,ri->rn", x, start)
         return start + np.einsum("rin,rn->ri", np.linalg.pinv(x, rcond=1e-11), left)
 
+    def moved(self) -> tuple[Vector, Vector, NDArray[np.bool_]]:
+        """θ* and θ*₋ (rows, d), and where they differ: an error relative to their distance has no meaning elsewhere."""
+        full, left = self.optimum(1.0), self.optimum(0.0)
+        return full, left, np.linalg.norm(full - left, axis=1) > 1e-9 * (1 + np.linalg.norm(full, axis=1))
+
     def leverage(self) -> Vector:
         """P_jj (rows,)."""
         xj, _ = self.deleted()
@@ -138,7 +146,9 @@ def batches(scale: Scale, *, singular: bool = True) -> Iterator[Batch]:
     """A random batch for each dimension of the scale, then real data; without the singular rows if asked."""
     for d in scale.dims:
         batch = random_batch(scale, d)
-        yield batch if singular else batch.take(~batch.singular)
+        batch = batch if singular else batch.take(~batch.singular)
+        if batch.rows:
+            yield batch
     if scale.real:
         for name in REAL:
             yield real_batch(scale, name)
@@ -205,6 +215,35 @@ def real_batch(scale: Scale, name: str, count: int | None = None) -> Batch:
         name, seeds, np.broadcast_to(x, (m, *x.shape)), np.broadcast_to(y, (m, len(y))), seeds % data.n,
         np.array([theta for theta, _ in starts]), np.array([kind for _, kind in starts]), none, ~none,
     )  # fmt: skip
+
+
+def network(seed: int, width: int = 3, n: int = 20) -> Problem:
+    """The notes' Figure 3: a small tanh network on points of another one, with a ridge so that minima exist."""
+    data = datasets.teacher_student(n=n, width=width, seed=seed)
+    return Problem(MLP(width=width), data, delete=0, ridge=RIDGE)
+
+
+def trained(seed: int) -> tuple[Problem, Any, Any]:
+    """A network, its θ₀ and the limit θ* of its flow; `WorkError` where it reaches none."""
+    problem, theta0, theta = _trained(seed)
+    if isinstance(theta, WorkError):
+        raise theta
+    return problem, theta0, theta
+
+
+@cache
+def _trained(seed: int) -> tuple[Problem, Any, Any]:
+    problem = network(seed)
+    theta0 = problem.initial(seed)
+    try:
+        return problem, theta0, optimum(problem, start=theta0).theta
+    except WorkError as error:
+        return problem, theta0, error
+
+
+def some_points(seed: int, n: int, count: int) -> list[int]:
+    """`count` points of n, drawn by the seed."""
+    return sorted(int(j) for j in np.random.default_rng([seed, 99]).choice(n, min(count, n), replace=False))
 
 
 def relative(difference: Vector, size: Vector) -> Vector:

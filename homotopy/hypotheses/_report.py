@@ -3,49 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from ._evidence import in_words
 from ._markdown import counts
 from ._result import Result
 
-_STYLE = """
-:root { --ink: #1d1f21; --soft: #5d6470; --line: #d9dde3; --paper: #ffffff; --wash: #f5f6f8;
-  --holds: #00734f; --fails: #b84800; --depends: #00598c; --undecided: #6b2d7b; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.2rem 1rem 3rem; max-width: 60rem; color: var(--ink); background: var(--paper);
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .4rem; }
-h2 { font-size: 1.15rem; line-height: 1.3; margin: 0; }
-p { margin: .5rem 0; }
-.lead, .source, footer { color: var(--soft); font-size: .92rem; }
-table { border-collapse: collapse; width: 100%; font-size: .92rem; margin: .8rem 0; }
-td:first-child { white-space: nowrap; padding-right: .9rem; }
-details td:first-child, #slips td:first-child { white-space: normal; }
-td, th { text-align: left; vertical-align: top; padding: .35rem .5rem .35rem 0; border-bottom: 1px solid var(--line); }
-a { color: inherit; }
-.verdict { display: inline-block; padding: .05rem .55rem; border-radius: 1rem; color: #fff; font-size: .85rem;
-  font-weight: 600; white-space: nowrap; }
-.holds { background: var(--holds); } .fails { background: var(--fails); }
-.depends { background: var(--depends); } .undecided { background: var(--undecided); }
-article { border-top: 2px solid var(--line); padding: 1.3rem 0 .6rem; margin-top: 1.3rem; }
-article header { display: flex; flex-wrap: wrap; gap: .3rem .7rem; align-items: baseline; }
-.body { display: grid; grid-template-columns: minmax(0, 1fr); gap: .4rem 2rem; }
-@media (min-width: 52rem) { .body.drawn { grid-template-columns: minmax(0, 1fr) minmax(0, 1.05fr); } }
-.numbers { display: grid; gap: .45rem; margin: .7rem 0; }
-.numbers div { background: var(--wash); border-radius: .4rem; padding: .45rem .7rem; }
-.numbers b { display: block; font-size: 1.05rem; }
-.numbers span { color: var(--soft); font-size: .88rem; }
-figure { margin: .6rem 0; max-width: 34rem; }
-figure svg { width: 100%; height: auto; display: block; }
-code { font: .86rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; background: var(--wash); border-radius: .3rem;
-  padding: .1rem .35rem; overflow-wrap: anywhere; }
-details { margin: .5rem 0; font-size: .92rem; } summary { cursor: pointer; color: var(--soft); }
-.instead { border-left: 4px solid var(--holds); padding: .1rem 0 .1rem .8rem; margin: .7rem 0; }
-.wrong { color: var(--fails); font-weight: 600; } .right { color: var(--holds); font-weight: 600; }
-@media print { body { max-width: none; font-size: 10.5pt; padding: 0; } article { break-inside: avoid; }
-  .verdict { print-color-adjust: exact; -webkit-print-color-adjust: exact; } figure { max-width: 11cm; } }
-"""
+_STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
 
 
 def html_report(results: Sequence[Result], *, title: str = "The notes' claims, decided by computation") -> str:
@@ -60,7 +25,7 @@ def html_report(results: Sequence[Result], *, title: str = "The notes' claims, d
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n"
+        f"<title>{escape(title)}</title><style>\n{_STYLE}</style></head><body>\n"
         f"<h1>{escape(title)}</h1><p class=\"lead\">{escape(counts(results))}. Every verdict is read off the numbers by "
         f"the rule that is printed with it. Intervals are of 95 %. {escape(amount)}.</p>\n"
         f"<table><tbody>{rows}</tbody></table>\n" + "\n".join(map(_article, results)) + _slips(results)

@@ -29,7 +29,7 @@ from ._sources import source_hash
 _LIBRARIES = ("jax", "jaxlib", "numpy", "scipy", "diffrax", "optimistix", "equinox", "scikit-learn", "clarabel")
 _LONGEST = 400  # characters of an error's message
 _MOST_POINTS, _DPI = 300, 220  # of a scatter that is drawn as vectors; dots per inch of one that is not
-_SIZE = (4.5, 3.2)  # inches of a figure: its text stays readable on a telephone
+_WIDTH, _HEIGHT = 4.5, 3.2  # inches of a figure: its text stays readable on a telephone; a picture may ask to be higher
 
 
 def run_checks(
@@ -147,7 +147,7 @@ def _drawn(draw: Callable[[Any], object], name: str) -> str:
     import matplotlib
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=_SIZE, layout="constrained")
+    figure = Figure(figsize=(_WIDTH, max(_HEIGHT, getattr(draw, "height", 0.0))), layout="constrained")
     with matplotlib.rc_context({"svg.hashsalt": name, "font.size": 9.0}):
         ax = figure.add_subplot()
         draw(ax)

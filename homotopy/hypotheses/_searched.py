@@ -14,10 +14,11 @@ from ..problem import Problem
 from ..scheduler import Bang, Window, linear_control, search, window
 from ._hypothesis import Scale
 from ._instances import Batch, random_batch, real_batch
+from ._measure import Table
 
 # The sharpest certificate is sought up to this many parameters; beyond it only where the cheap dual applies.
 _SEMIDEFINITE = 5
-_LATE = 0.8  # of T
+LATE = 0.8  # of T
 _LEVELS = 48  # of ε, in the staircase that stands for a decay
 _ENDS = 60  # values of t₁ of each family of decays, before
 _BRACKETS, _ROUNDS, _FINE = 2, 5, 17  # the best brackets are divided again and again
@@ -25,15 +26,10 @@ POWERS = (1.0 / 3.0, 0.5, 2.0, 3.0)
 _SAMPLES = 4000  # decisions of the greedy schedule
 
 
-class Searched(dict[str, Any]):
+class Searched(Table):
     """Columns by name (rows,): `energy` E*, `baseline` E(1_[0,s]), `step`, `late`, `linear`, `polynomial`, `greedy` the E
     of the others, `lower` the certified bound and `certificate` its kind, `switches`, `kind`; `leverage`, `residual` |r_j|,
     `horizon` T·λ_min, `s` as a share of T, `d`, `start`, `singular`, `size` ‖θ(s) − θ*₋‖²; `told` identifies a row."""
-
-    @property
-    def rows(self) -> int:
-        """How many instances."""
-        return len(self["energy"])
 
     @property
     def certified(self) -> Any:
@@ -50,6 +46,29 @@ class Searched(dict[str, Any]):
     def reached(self) -> Any:
         """Where θ*₋ is reached: E* = 0 up to rounding."""
         return self["energy"] <= self.floor
+
+    def lower(self, a: Any, b: Any, by: float = 1e-6) -> Any:
+        """Where energy a is lower than energy b, relatively by far more than rounding."""
+        return a + self.floor < b * (1.0 - by)
+
+    def ratio(self, a: Any, b: Any) -> Any:
+        """a/b, with what is rounding taken as rounding."""
+        return np.maximum(a, self.floor) / np.maximum(b, self.floor)
+
+    def strata(self) -> dict[str, Any]:
+        """The parts of the family (name → mask): by d, leverage, residual, horizon, s, start, and rank of H₋."""
+        parts = {f"d = {d}": self["d"] == d for d in np.unique(self["d"])}
+        for name, label in (("leverage", "leverage"), ("residual", "|r_j|"), ("horizon", "T·λ_min")):
+            low, high = np.quantile(self[name], [1 / 3, 2 / 3])
+            parts |= {f"{label} ≤ {low:.2g}": self[name] <= low, f"{label} > {high:.2g}": self[name] > high}
+        parts |= {"s = 0": self["s"] == 0, "s > 0": self["s"] > 0}
+        parts |= {f"start: {start}": self["start"] == start for start in np.unique(self["start"])}
+        return parts | {"H₋ singular": self["singular"]}
+
+    def certificates(self) -> dict[str, int]:
+        """How often each kind of certificate was found."""
+        kinds, counts = np.unique(self["certificate"], return_counts=True)
+        return {str(kind): int(count) for kind, count in zip(kinds, counts, strict=True)}
 
 
 @lru_cache(maxsize=4)
@@ -92,7 +111,7 @@ def _row(batch: Batch, row: int, lever: float, hessian: Any) -> dict[str, Any]:
     certificate = best.certificate
     return {
         "energy": best.energy, "baseline": best.baseline_energy, "step": min(step.energy, best.baseline_energy),
-        "tau": float(step.schedule.switch), "late": here.value(Bang(1, np.array([max(_LATE * t1, s)]))),
+        "tau": float(step.schedule.switch), "late": here.value(Bang(1, np.array([max(LATE * t1, s)]))),
         "linear": linear, "polynomial": polynomial, "greedy": greedy, "greedy_on": on,
         "lower": certificate.lower_bound, "switches": best.switches, "leverage": lever,
         "residual": abs(control.single[1]) if control.single else 0.0, "horizon": horizon, "s": s / t1, "d": batch.dim,

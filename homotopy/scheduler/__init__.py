@@ -6,7 +6,7 @@ from ._certificate import Certificate as Certificate
 from ._dual import dual_bound as dual_bound
 from ._energy import energy as energy
 from ._gain import gains as gains, spoken_gain as spoken_gain
-from ._linear import linear_control as linear_control
+from ._linear import LinearControl as LinearControl, linear_control as linear_control
 from ._pontryagin import (
     costate as costate,
     pontryagin_residual as pontryagin_residual,

@@ -20,6 +20,7 @@ from .._arrays import as_floats
 from .._checks import Theta, Whole
 from .._errors import RequestError, WorkError
 from .._extras import need
+from .._statistics import bootstrap
 from ..problem import Dataset, Problem, check_queries
 from . import _checks
 
@@ -111,14 +112,14 @@ def membership_inference(
             except ConvergenceWarning:
                 raise WorkError("the attack's logistic regression did not converge: nothing can be said") from None
     positive, negative = scores[:, truth == 1], scores[:, truth == 0]
-    rng = np.random.default_rng(seed)
-    draws = [
-        _mean_auroc(positive[:, rng.integers(0, len(inside), len(inside))],
-                    negative[:, rng.integers(0, len(outside), len(outside))])
-        for _ in range(resamples)
-    ]  # fmt: skip
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return MembershipInference(_mean_auroc(positive, negative), float(low), float(high), len(inside), len(outside))
+    found = bootstrap(
+        lambda i, j: _mean_auroc(positive[:, i], negative[:, j]),
+        len(inside),
+        len(outside),
+        resamples=resamples,
+        seed=seed,
+    )
+    return MembershipInference(*found, len(inside), len(outside))
 
 
 def _rows(values: Any, what: str) -> np.ndarray:

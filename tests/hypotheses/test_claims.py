@@ -9,12 +9,11 @@ import pytest
 
 from homotopy import Constant, Dataset, Greedy, LinearDecay, LinearRegression, Problem, energy, leave_one_out, simulate
 from homotopy.hypotheses import Scale, builtin, decide
+from homotopy.hypotheses._hypothesis import Silent
 from homotopy.hypotheses._instances import random_batch
 from homotopy.hypotheses._searched import Searched, decay_energies, greedy_energy, searched
-from homotopy.hypotheses.claims import _attribution, _flow, _influence, _steps
-from homotopy.run import Progress
-from homotopy.scheduler._linear import linear_control
-from homotopy.scheduler._switching import window
+from homotopy.hypotheses.claims import _attribution, _decay, _flow, _influence, _steps, _theta_dot
+from homotopy.scheduler import linear_control, window
 from homotopy.unlearning import hard_removal
 
 SMALL = Scale(instances=12, searches=6, networks=0, dims=(2,), real=False)
@@ -24,7 +23,7 @@ def _verdict(id, scale=SMALL, **changed):
     """The verdict of a built-in hypothesis, with keyword arguments of its check replaced."""
     hypothesis = builtin()[id]
     if changed:
-        return hypothesis.rule(hypothesis.check(scale, Progress(shown=False), **changed).evidence), None
+        return hypothesis.rule(hypothesis.check(scale, Silent(), **changed).evidence), None
     result = decide(hypothesis, scale)
     assert result.error is None, result.error
     return result.verdict, result
@@ -80,8 +79,8 @@ def _baseline_as_best(scale):
         ("H12", "holds", {"table": _baseline_as_best}, "fails"),
         ("H15", "fails", {"table": _baseline_as_best}, "holds"),
         ("H16", "fails", {"table": _best_as_greedy}, "holds"),
-        ("H17", "depends", {"closed": lambda *args: _flow.scalar_decay(*args) + 1e-3}, "holds"),
-        ("H18", "holds", {"theta_dot_of": lambda problem: -_influence.slope(problem)}, "fails"),
+        ("H17", "depends", {"closed": lambda *args: _decay.scalar_decay(*args) + 1e-3}, "holds"),
+        ("H18", "holds", {"theta_dot_of": lambda problem: -_theta_dot.slope(problem)}, "fails"),
         ("H20", "holds", {"values": _attribution.influence_values}, "fails"),
         ("H21", "holds", {"closed": lambda *args: -_attribution.covariances(*args)}, "fails"),
         ("H23", "holds", {"soft": _hardest}, "fails"),
@@ -89,7 +88,7 @@ def _baseline_as_best(scale):
 )
 def test_the_verdict_follows_what_is_computed(id, verdict, changed, other):
     scale = dataclasses.replace(SMALL, searches=12, dims=(2, 5)) if id in ("H15", "H16") else SMALL
-    scale = dataclasses.replace(scale, networks=4) if id in ("H20", "H21", "H23") else scale
+    scale = dataclasses.replace(scale, networks={"H20": 4, "H21": 2, "H23": 3}.get(id, 0))
     assert _verdict(id, scale)[0] == verdict
     assert _verdict(id, scale, **changed)[0] == other
 

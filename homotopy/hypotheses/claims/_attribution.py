@@ -8,16 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._statistics import rank_correlation
 from ...attribution import RefitUtility, exact_shapley
 from ...endpoints import influence_matrix
 from ...flow import Constant, sensitivity
 from ...problem import Dataset, LinearRegression, LogisticRegression, Problem, datasets
-from .._evidence import median, rank_correlation, share
-from .._hypothesis import Finding, Hypothesis, Rule, Scale
-from ._networks import network
+from .._evidence import majority, median, share
+from .._hypothesis import Finding, Rule, Scale, claim
+from .._instances import network
+from .._measure import measure
+from .._pictures import Correlation, Curves
 
-# H20 ----------------------------------------------------------------------------------------------------------------
-
+_BETTER = "data sets where the points that Shapley keeps give the lower test loss"
 _N = 14  # training points: 2¹⁴ subsets are enumerated
 _FLIPPED = 3
 
@@ -50,46 +52,6 @@ def influence_values(problem: Problem, queries: Dataset) -> Any:
     return np.asarray(influence_matrix(problem, queries)).mean(axis=0)
 
 
-def _h20(scale: Scale, progress: Any, *, values: Any = shapley_values) -> Finding:
-    kept, found, seconds, told = [], [], [], []
-    with progress.task("Shapley values by enumeration", 5 * scale.networks) as advance:
-        for seed in scale.seeds(5 * scale.networks):
-            problem, queries, test, turned = _noisy(seed)
-            began = time.perf_counter()
-            first = values(problem, queries)
-            between = time.perf_counter()
-            second = influence_values(problem, queries)
-            seconds.append((between - began, time.perf_counter() - between))
-            utility = RefitUtility(problem, test)
-            kept.append([float(np.mean(utility(_best(score)))) for score in (first, second)])
-            found.append([len(set(np.argsort(score)[:_FLIPPED]) & set(turned)) / _FLIPPED for score in (first, second)])
-            told.append(
-                {"seed": seed, "test loss of the points kept by Shapley": -kept[-1][0], "by influence": -kept[-1][1]}
-            )
-            advance(1)
-    score, hits = np.array(kept), np.array(found)
-    better = score[:, 0] - score[:, 1]
-    cost = np.array(seconds)
-    evidence = {
-        "data sets where the points that Shapley keeps give the lower test loss": share(better > 0),
-        "test loss with the points kept by influence − by Shapley": median(better),
-        "turned labels among the three lowest: Shapley − influence": median(hits[:, 0] - hits[:, 1]),
-        "mean share of turned labels found (Shapley, influence)": [float(v) for v in hits.mean(axis=0)],
-        "seconds of Shapley over seconds of influence": float(np.median(cost[:, 0] / cost[:, 1])),
-        "data sets": len(score),
-    }
-
-    def draw(ax: Any) -> None:
-        ax.plot(-score[:, 1], -score[:, 0], ".", ms=6, color="#0072B2", alpha=0.7)
-        low, high = (-score).min(), (-score).max()
-        ax.plot([low, high], [low, high], "-", color="#222222", lw=0.8)
-        ax.set(xlabel="test loss, points kept by influence", ylabel="test loss, points kept by Shapley")
-        ax.set_title("below the line Shapley finds the better points", fontsize=9.5)
-
-    worst = max(told, key=lambda row: row["test loss of the points kept by Shapley"] - row["by influence"])
-    return Finding(evidence, tuple(evidence)[:3], {"what": "Worst for Shapley", **worst}, (), draw)
-
-
 def _best(score: Any) -> Any:
     """Masks of the best 5, 7, 9 and 11 points."""
     order = np.argsort(-np.asarray(score))
@@ -99,79 +61,60 @@ def _best(score: Any) -> Any:
     return masks
 
 
-H20 = Hypothesis(
+@claim(
     "H20",
     "Shapley values find the informative points better than influence functions",
     "Other interesting things, [3]",
-    _h20,
-    Rule(
+    rule=Rule(
         "holds if on more than half of the data sets (95 % confidence) the 5 to 11 points with the highest Shapley values give "
         "a lower test loss than those with the highest influence; fails if on less than half; depends otherwise",
-        lambda evidence: (
-            "holds"
-            if evidence["data sets where the points that Shapley keeps give the lower test loss"]["low"] > 0.5
-            else "fails"
-            if evidence["data sets where the points that Shapley keeps give the lower test loss"]["high"] < 0.5
-            else "depends"
-        ),
+        majority(_BETTER),
     ),
-    "exact Shapley values (all 2¹⁴ subsets, refitted) and influence, both on 100 query points; models retrained on the best "
-    "points, loss on 1000 others",
-    "logistic regressions on 14 points in the plane, three labels turned round (ridge 0.3)",
-    "Shapley values average over all orders in which points could arrive, at 2ⁿ refits (or many sampled orders); influence "
-    "looks at the trained model only, at one factorisation.",
+    computed="exact Shapley values (all 2¹⁴ subsets, refitted) and influence, both on 100 query points; models retrained on the "
+    "best points, loss on 1000 others",
+    family="logistic regressions on 14 points in the plane, three labels turned round (ridge 0.3)",
+    corrected="Shapley values average over all orders in which points could arrive, at 2ⁿ refits (or many sampled orders); "
+    "influence looks at the trained model only, at one factorisation.",
 )
+def H20(scale: Scale, progress: Any, *, values: Any = shapley_values) -> Finding:
+    """`values(problem, queries)` is what is called Shapley values."""
 
+    def compare(seed: int) -> dict[str, Any]:
+        problem, queries, test, turned = _noisy(seed)
+        times = [time.perf_counter()]
+        scores = []
+        for method in (values, influence_values):
+            scores.append(method(problem, queries))
+            times.append(time.perf_counter())
+        utility = RefitUtility(problem, test)
+        losses = [-float(np.mean(utility(_best(score)))) for score in scores]
+        hits = [len(set(np.argsort(score)[:_FLIPPED]) & set(turned)) / _FLIPPED for score in scores]
+        return {"test loss of the points kept by Shapley": losses[0], "by influence": losses[1], "hits": hits,
+                "cost": (times[1] - times[0]) / (times[2] - times[1])}  # fmt: skip
 
-# H21 ----------------------------------------------------------------------------------------------------------------
-
-_DRAWS = 4000
-_LOCALISATION = 1.0
-
-
-def _h21(scale: Scale, progress: Any, *, closed: Any = None) -> Finding:
-    """`closed` replaces the closed form of the covariance: a test passes a wrong one."""
-    exact = covariances if closed is None else closed
-    errors, singular, refused, limits, told = [], [], [], [], []
-    seeds = scale.seeds(2 * max(scale.networks, 1))
-    with progress.task("localised posteriors", len(seeds)) as advance:
-        for seed in seeds:
-            rng = np.random.default_rng([seed, 21])
-            flat = bool(seed % 2)
-            x = rng.standard_normal((20, 4))
-            x[:, 3] = x[:, 0] - x[:, 1] if flat else x[:, 3]  # singular H for every other seed
-            y = x @ rng.standard_normal(4) + 0.5 * rng.standard_normal(20)
-            star = np.linalg.pinv(x) @ y
-            truth = exact(x, y, star)
-            sampled = _sampled(x, y, star, rng)
-            size = np.linalg.norm(truth)
-            counts = (400, 1200, len(sampled))
-            errors.append([float(np.linalg.norm(-np.cov(sampled[:count].T) - truth) / size) for count in counts])
-            singular.append(flat)
-            refused.append(np.linalg.matrix_rank(x) < 4)
-            # A tight localisation is damped influence: −Cov/β → −gᵀ(H + γI)⁻¹g as β grows.
-            limits.append(_limit(x, y, star, exact))
-            told.append({"seed": seed, "H singular": flat, "relative error after 4000 draws": errors[-1][-1]})
-            advance(1)
-    error, flat_rows = np.array(errors), np.array(singular)
+    found = measure(compare, scale.seeds(5 * scale.networks), progress, "Shapley values by enumeration")
+    ours, theirs, hits = found["test loss of the points kept by Shapley"], found["by influence"], found["hits"]
     evidence = {
-        "H singular: relative error of the sampled influences": median(error[flat_rows, -1]),
-        "H ≻ 0: relative error of the sampled influences": median(error[~flat_rows, -1]),
-        "draws of the sampler (each one gradient of all points)": _DRAWS,
-        "error after 400 draws over error after all": median(error[:, 0] / error[:, -1]),
-        "singular instances whose H has no inverse": share(np.array(refused)[flat_rows]),
-        "β large: largest relative distance from damped influence": float(max(limits)),
+        _BETTER: share(ours < theirs),
+        "test loss with the points kept by influence − by Shapley": median(theirs - ours),
+        "turned labels among the three lowest: Shapley − influence": median(hits[:, 0] - hits[:, 1]),
+        "mean share of turned labels found (Shapley, influence)": [float(v) for v in hits.mean(axis=0)],
+        "seconds of Shapley over seconds of influence": float(np.median(found["cost"])),
+        "data sets": found.rows,
     }
+    worst = found.extreme(ours - theirs, "Worst for Shapley", "test loss of the points kept by Shapley", "by influence")
+    picture = Correlation(
+        theirs, ours, ("test loss, points kept by influence", "test loss, points kept by Shapley"),
+        "below the line Shapley finds the better points", formula=np.asarray,
+    )  # fmt: skip
+    return Finding(evidence, tuple(evidence)[:3], worst, (), picture)
 
-    def draw(ax: Any) -> None:
-        for rows, color, name in ((~flat_rows, "#0072B2", "H ≻ 0"), (flat_rows, "#D55E00", "H singular")):
-            ax.loglog([400, 1200, _DRAWS], np.median(error[rows], axis=0), "o-", color=color, label=f"{name} (median)")
-        ax.set(xlabel="draws (gradients of all points)", ylabel="relative error of −Cov(ℓ_i, ℓ_k)")
-        ax.set_title("no inverse is needed, but many gradients", fontsize=9.5)
-        ax.legend(fontsize=8)
 
-    worst = max(told, key=lambda row: row["relative error after 4000 draws"])
-    return Finding(evidence, tuple(evidence)[:3], {"what": "Largest sampling error", **worst}, (), draw)
+_DRAWS = (400, 1200, 4000)
+_LOCALISATION = 1.0
+_SAMPLED = "relative error of the sampled influences"
+_DAMPED = "β large: largest relative distance from damped influence"
+_COST = "error after 400 draws over error after all"
 
 
 def covariances(x: Any, y: Any, star: Any, beta: float = 1.0) -> Any:
@@ -197,7 +140,7 @@ def _sampled(x: Any, y: Any, star: Any, rng: Any) -> Any:
 
     value, slope = energy(theta)
     kept = []
-    for k in range(_DRAWS // chains + 100):
+    for k in range(_DRAWS[-1] // chains + 100):
         noise = rng.standard_normal(theta.shape)
         trial = theta - step * slope + np.sqrt(2 * step) * noise
         new_value, new_slope = energy(trial)
@@ -220,34 +163,62 @@ def _limit(x: Any, y: Any, star: Any, exact: Any) -> float:
 
 
 def _h21_rule(evidence: Any) -> Any:
-    near = [evidence[f"{kind}: relative error of the sampled influences"] for kind in ("H singular", "H ≻ 0")]
-    off = max(value["median"] for value in near if value["of"]) > 0.25
-    if off or evidence["β large: largest relative distance from damped influence"] > 1e-3:
+    near = [evidence[f"{kind}: {_SAMPLED}"] for kind in ("H singular", "H ≻ 0")]
+    if max(value["median"] for value in near if value["of"]) > 0.25 or evidence[_DAMPED] > 1e-3:
         return "fails"
-    return "holds" if evidence["error after 400 draws over error after all"]["median"] > 1.5 else "depends"
+    return "holds" if evidence[_COST]["median"] > 1.5 else "depends"
 
 
-H21 = Hypothesis(
+@claim(
     "H21",
     "Bayesian influence needs no inverse Hessian and survives singular minima, at a sampling cost",
     "Other interesting things, [6]",
-    _h21,
-    Rule(
+    rule=Rule(
         "fails if after 4000 draws the sampled influences are off by more than 25 % in the median, with H singular or not, or "
         "if for large β they are not damped influence to 0.1 %; holds if besides ten times fewer draws are at least 1.5 times "
         "worse (the sampling cost); depends otherwise",
         _h21_rule,
     ),
-    "−Cov(ℓ_i, ℓ_k) under the localised posterior (γ = 1, β = 1) by Langevin sampling with gradients only, against the closed "
-    "form of least squares",
-    "least squares with 20 points and 4 parameters; every other problem has a singular H",
-    "−Cov needs gradients only; its error falls like one over the square root of the number of draws.",
+    computed="−Cov(ℓ_i, ℓ_k) under the localised posterior (γ = 1, β = 1) by Langevin sampling with gradients only, against the "
+    "closed form of least squares",
+    family="least squares with 20 points and 4 parameters; every other problem has a singular H",
+    corrected="−Cov needs gradients only; its error falls like one over the square root of the number of draws.",
 )
+def H21(scale: Scale, progress: Any, *, closed: Any = covariances) -> Finding:
+    """`closed` is the closed form of the covariance."""
 
+    def errors(seed: int) -> dict[str, Any]:
+        rng, flat = np.random.default_rng([seed, 21]), bool(seed % 2)
+        x = rng.standard_normal((20, 4))
+        x[:, 3] = x[:, 0] - x[:, 1] if flat else x[:, 3]  # singular H for every other seed
+        y = x @ rng.standard_normal(4) + 0.5 * rng.standard_normal(20)
+        star = np.linalg.pinv(x) @ y
+        truth, sampled = closed(x, y, star), _sampled(x, y, star, rng)
+        found = [float(np.linalg.norm(-np.cov(sampled[:count].T) - truth) / np.linalg.norm(truth)) for count in _DRAWS]
+        return {"H singular": flat, "errors": found, "relative error after 4000 draws": found[-1],
+                "refused": np.linalg.matrix_rank(x) < 4, "limit": _limit(x, y, star, closed)}  # fmt: skip
 
-# H22 ----------------------------------------------------------------------------------------------------------------
+    found = measure(errors, scale.seeds(2 * max(scale.networks, 1)), progress, "localised posteriors")
+    error, flat = found["errors"], found["H singular"]
+    evidence = {
+        f"H singular: {_SAMPLED}": median(error[flat, -1]),
+        f"H ≻ 0: {_SAMPLED}": median(error[~flat, -1]),
+        "draws of the sampler (each one gradient of all points)": _DRAWS[-1],
+        _COST: median(error[:, 0] / error[:, -1]),
+        "singular instances whose H has no inverse": share(found["refused"][flat]),
+        _DAMPED: float(found["limit"].max()),
+    }
+    worst = found.extreme(error[:, -1], "Largest sampling error", "H singular", "relative error after 4000 draws")
+    picture = Curves(
+        _DRAWS, {"H ≻ 0": error[~flat], "H singular": error[flat]},
+        ("draws (gradients of all points)", "relative error of −Cov(ℓ_i, ℓ_k)"), "no inverse is needed, but many gradients",
+        ticks=tuple(map(str, _DRAWS)),
+    )  # fmt: skip
+    return Finding(evidence, tuple(evidence)[:3], worst, (), picture)
+
 
 _PHASES = np.array([0.02, 0.1, 0.3, 1.0])
+_TENTH = "rank correlation of importance at 0.1 T and at T"
 
 
 @eqx.filter_jit
@@ -262,44 +233,6 @@ def _importances(problem: Problem, theta0: Any, ts: Any, queries: Dataset) -> An
         return jax.vmap(lambda theta, dot: jax.jvp(loss, (theta,), (dot,))[1])(found.thetas, found.sensitivities)
 
     return jax.lax.map(one, jnp.arange(problem.n)).T
-
-
-def _h22(scale: Scale, progress: Any, *, phases: Any = _PHASES) -> Finding:
-    agreements: dict[str, list[Any]] = {"networks": [], "linear": []}
-    turned, told = [], []
-    with progress.task("importance during training", 5 * scale.networks) as advance:
-        for kind in agreements:
-            for seed in scale.seeds(max(scale.networks, 1) if kind == "networks" else max(4 * scale.networks, 1)):
-                problem, queries, end = _learner(kind, seed)
-                values = np.asarray(_importances(problem, problem.initial(seed), jnp.asarray(phases * end), queries))
-                agreements[kind].append([rank_correlation(np.abs(row), np.abs(values[-1])) for row in values[:-1]])
-                if kind == "networks":
-                    turned.append(np.mean(np.sign(values[1]) != np.sign(values[-1])))
-                    told.append(
-                        {"seed": seed, "rank correlation of importance at 0.1 T with the end": agreements[kind][-1][1]}
-                    )
-                advance(1)
-    rows = {kind: np.array(values) for kind, values in agreements.items()}
-    evidence = {
-        "networks: rank correlation of importance at 0.1 T and at T": median(rows["networks"][:, 1]),
-        "linear: rank correlation of importance at 0.1 T and at T": median(rows["linear"][:, 1]),
-        "networks: share of points whose influence changes its sign between 0.1 T and T": median(turned),
-        "networks: the same correlation from 0.02 T": median(rows["networks"][:, 0]),
-        "networks: the same correlation from 0.3 T": median(rows["networks"][:, 2]),
-        "runs": int(sum(map(len, rows.values()))),
-    }
-
-    def draw(ax: Any) -> None:
-        for kind, color in (("networks", "#D55E00"), ("linear", "#0072B2")):
-            values = np.column_stack([rows[kind], np.ones(len(rows[kind]))])
-            ax.plot(phases, values.T, color=color, lw=0.6, alpha=0.35)
-            ax.plot(phases, np.median(values, axis=0), "o-", color=color, label=f"{kind} (median)")
-        ax.set(xscale="log", xlabel="time of training / T", ylabel="rank correlation of importance with the end")
-        ax.set_title("which points matter, over training", fontsize=9.5)
-        ax.legend(fontsize=8)
-
-    worst = min(told, key=lambda row: row["rank correlation of importance at 0.1 T with the end"])
-    return Finding(evidence, tuple(evidence)[:3], {"what": "Least agreement", **worst}, (), draw)
 
 
 def _learner(kind: str, seed: int) -> tuple[Problem, Dataset, float]:
@@ -317,23 +250,51 @@ def _learner(kind: str, seed: int) -> tuple[Problem, Dataset, float]:
 
 
 def _h22_rule(evidence: Any) -> Any:
-    found = [evidence[f"{kind}: rank correlation of importance at 0.1 T and at T"] for kind in ("networks", "linear")]
-    changes = [value["high"] < 0.9 for value in found]
+    changes = [evidence[f"{kind}: {_TENTH}"]["high"] < 0.9 for kind in ("networks", "linear")]
     return "holds" if all(changes) else "depends" if any(changes) else "fails"
 
 
-H22 = Hypothesis(
+@claim(
     "H22",
     "How important a data point is changes during training",
     "Other interesting things, [7], [1]",
-    _h22,
-    Rule(
+    rule=Rule(
         "holds if for networks and for linear regression the importance of the points at a tenth of the training and at its end "
         "have a rank correlation below 0.9 (upper end of the interval of the median); depends if for one of them; fails if for "
         "neither",
         _h22_rule,
     ),
-    "d(mean query loss)/dε_j of the model at 0.02, 0.1, 0.3 T and T, by the exact sensitivity of the flow",
-    "3-neuron networks on 20 points (T = 60) and linear regressions on 20 points in three dimensions (T = 2), 50 query points",
-    "The sensitivity of the flow becomes the influence function as the flow converges; until then it may differ.",
+    computed="d(mean query loss)/dε_j of the model at 0.02, 0.1, 0.3 T and T, by the exact sensitivity of the flow",
+    family="3-neuron networks on 20 points (T = 60) and linear regressions on 20 points in three dimensions (T = 2), 50 query "
+    "points",
+    corrected="The sensitivity of the flow becomes the influence function as the flow converges; until then it may differ.",
 )
+def H22(scale: Scale, progress: Any) -> Finding:
+    def agreement(kind: str, seed: int) -> dict[str, Any]:
+        problem, queries, end = _learner(kind, seed)
+        values = np.asarray(_importances(problem, problem.initial(seed), jnp.asarray(_PHASES * end), queries))
+        rho = rank_correlation(np.abs(values), np.abs(values[-1:]) * np.ones((len(_PHASES), 1)))
+        return {"network": kind == "networks", "rho": rho, "rank correlation of importance at 0.1 T with the end": rho[1],
+                "turned": np.mean(np.sign(values[1]) != np.sign(values[-1]))}  # fmt: skip
+
+    counts = {"networks": max(scale.networks, 1), "linear": max(4 * scale.networks, 1)}
+    units = [{"kind": kind, "seed": seed} for kind, count in counts.items() for seed in scale.seeds(count)]
+    found = measure(agreement, units, progress, "importance during training")
+    networks, linear = (found.where(found["network"] == wanted) for wanted in (True, False))
+    evidence = {
+        f"networks: {_TENTH}": median(networks["rho"][:, 1]),
+        f"linear: {_TENTH}": median(linear["rho"][:, 1]),
+        "networks: share of points whose influence changes its sign between 0.1 T and T": median(networks["turned"]),
+        "networks: the same correlation from 0.02 T": median(networks["rho"][:, 0]),
+        "networks: the same correlation from 0.3 T": median(networks["rho"][:, 2]),
+        "runs": found.rows,
+    }
+    tenth = "rank correlation of importance at 0.1 T with the end"
+    picture = Curves(
+        _PHASES, {"networks": networks["rho"], "linear": linear["rho"]},
+        ("time of training / T", "rank correlation with the end"), "which points matter, over training", log="x",
+        ticks=tuple(map(str, _PHASES)),
+    )  # fmt: skip
+    return Finding(
+        evidence, tuple(evidence)[:3], networks.extreme(-networks[tenth], "Least agreement", tenth), (), picture
+    )
