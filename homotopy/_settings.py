@@ -6,6 +6,8 @@
         shares: Annotated[tuple[float, ...], Range(above=0, below=1, entries=1)] = (0.1, 0.5)
         delete: Annotated[int, Range(least=-1, below="n")] = -1
 
+A setting with the default None may be left open: `Annotated[int | None, Range(least=1)] = None`.
+
 `check(settings)` refuses what does not fit, by the name that the setting has on the command line, whose `--help` shows
 the same rule. Types are part of the rule: `int`, `float`, `bool`, `str`, `Literal` and tuples of them.
 """
@@ -57,6 +59,8 @@ def rules(kind: type) -> Iterator[tuple[dataclasses.Field[Any], Any, Range | Non
         if get_origin(bare) is Annotated:
             bare, *extras = get_args(bare)
             ranges = [extra for extra in extras if isinstance(extra, Range)]
+        if field.default is None:  # left open: what it may hold otherwise
+            bare = next((kind for kind in get_args(bare) if kind is not type(None)), bare)
         yield field, bare, ranges[0] if ranges else None
 
 
@@ -70,6 +74,8 @@ def check(settings: Any) -> None:
     """`RequestError` that names the first setting that is not of its type or outside its range, and the range."""
     for field, kind, rule in rules(type(settings)):
         value = getattr(settings, field.name)
+        if value is None and field.default is None:
+            continue
         if dataclasses.is_dataclass(value):
             check(value)
             continue

@@ -251,7 +251,7 @@ def _optimal(settings, name, made, goal, steps, codes) -> dict[str, np.ndarray]:
         for column, share in enumerate(settings.budgets):
             spend = max(1, round(share * train))
             for side, start in enumerate(("trained", "checkpoint")):
-                options = {} if exact else {"pieces": 16, "starts": 2, "rtol": 1e-6, "atol": 1e-8}
+                options = {} if exact else {"rtol": 1e-6, "atol": 1e-8}
                 try:
                     found = optimal_schedule(
                         problem, theta0, step=step, train_steps=train, unlearn_steps=spend, origin=start,

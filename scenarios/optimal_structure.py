@@ -19,6 +19,7 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from homotopy import (
     MLP,
+    Levels,
     Problem,
     RequestError,
     SearchResult,
@@ -165,8 +166,7 @@ def _networks(
             try:
                 target = np.asarray(leave_one_out(problem, start="cold", theta0=theta0).theta)
                 result = search(
-                    problem, theta0, t1=settings.network_t1, family="piecewise-constant", target=target, starts=6,
-                    seed=seed,
+                    problem, theta0, t1=settings.network_t1, family=Levels(starts=6, seed=seed), target=target
                 )  # fmt: skip
             except WorkError as error:
                 codes[f"network {seed}: {reason(error)}"] += 1

@@ -29,7 +29,7 @@ from homotopy import (
     simulate,
 )
 from homotopy.run import Progress, Range, RunResult, Seed, check, need
-from homotopy.scheduler import gains, spoken_gain
+from homotopy.scheduler import FAMILIES as DEFAULTS, AbstractFamily, gains, spoken_gain
 from homotopy.viz import INK, MUTED, RETAINED, SERIES, plot_gains, plot_schedule
 
 from ._instances import TRAINED, most_moving, random_instance
@@ -89,8 +89,8 @@ def run(settings: Settings, progress: Progress) -> RunResult:
             found[name] = {}
             for family in settings.families:
                 found[name][family] = search(
-                    case.problem, case.theta0, s=case.s, t1=case.t1, family=family, target=case.target,
-                    starts=settings.starts, pieces=settings.pieces, seed=settings.seed,
+                    case.problem, case.theta0, s=case.s, t1=case.t1, family=_family(settings, case, family),
+                    target=case.target,
                 )  # fmt: skip
                 advance()
     data, table = _records(settings, found), None
@@ -115,6 +115,14 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         datasets=tuple(case.problem.data for case in cases.values()),
         result_codes={"successful": sum(len(results) for results in found.values()) + (len(rows) if table else 0)},
     )  # fmt: skip
+
+
+def _family(settings: Settings, case: _Case, name: Family) -> AbstractFamily:
+    """The family with the settings that it has; knots keep their own number of pieces."""
+    options = {"starts": settings.starts, "seed": settings.seed}
+    if name != "piecewise-linear":
+        options["pieces"] = settings.pieces
+    return DEFAULTS[name].having(case.problem.least_squares, **options)
 
 
 def _check(settings: Settings) -> None:

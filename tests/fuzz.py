@@ -215,7 +215,7 @@ CASES: dict[str, Case] = {
         ho.search,
         {"problem": PROBLEM, "theta0": THETA, "s": 0.1, "t1": 1.0, "family": "step", "target": None,
          "goal": "parameters", "tolerance": 0.0, "switch_price": 0.0, "weight_price": 0.0, "certify": "none",
-         "per_point": False, "pieces": 4, "starts": 1, "seed": 0, "rtol": 1e-6, "atol": 1e-8},
+         "rtol": 1e-6, "atol": 1e-8},
     ),
     "search for the least time": Case(
         ho.search,

@@ -1,5 +1,6 @@
 """How θ moves: schedules ε(t), the exact linear engine, the Diffrax engine, gradient descent, sensitivities."""
 
+from ._abstract import AbstractSchedule as AbstractSchedule, load as load
 from ._arcs import Reversed as Reversed, arc_edges as arc_edges
 from ._arguments import as_jumps as as_jumps, as_weights as as_weights
 from ._check import check as check
@@ -17,7 +18,6 @@ from ._greedy import Greedy as Greedy
 from ._parse import describe as describe, parse as parse
 from ._rosenbrock import Rodas5P as Rodas5P
 from ._schedule import (
-    AbstractSchedule as AbstractSchedule,
     BangBang as BangBang,
     Constant as Constant,
     CosineDecay as CosineDecay,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._schedule import AbstractSchedule
+from ._abstract import AbstractSchedule
 
 
 def arc_edges(schedule: AbstractSchedule, t1: Array) -> Float[Array, " edges"]:

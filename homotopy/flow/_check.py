@@ -16,8 +16,8 @@ import numpy as np
 
 from .._checks import is_concrete, shown
 from .._errors import RequestError
+from ._abstract import AbstractSchedule
 from ._greedy import Greedy
-from ._schedule import AbstractSchedule
 
 _PACKAGE = __name__.partition(".")[0]
 _SAMPLES = 512  # on all arcs together

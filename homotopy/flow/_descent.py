@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..problem import Problem
-from ._schedule import AbstractSchedule
+from ._abstract import AbstractSchedule
 
 
 class AbstractWeights(eqx.Module):

@@ -16,9 +16,9 @@ from jaxtyping import Array, Float
 from .._checks import shown
 from .._errors import RequestError
 from ..problem import Problem
+from ._abstract import AbstractSchedule
 from ._arcs import arc_edges, walk
 from ._rosenbrock import Rodas5P
-from ._schedule import AbstractSchedule
 from ._trajectory import Result
 
 SOLVERS: dict[str, Callable[[], diffrax.AbstractSolver]] = {

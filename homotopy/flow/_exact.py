@@ -22,8 +22,8 @@ from jaxtyping import Array, Float, Int
 
 from .._columns import column_scales
 from ..problem import Problem
+from ._abstract import AbstractSchedule
 from ._arcs import walk
-from ._schedule import AbstractSchedule
 
 
 class Modes(NamedTuple):

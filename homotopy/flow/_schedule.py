@@ -8,46 +8,22 @@ with that arc's own formula, so that it never sees the value beyond a jump. At a
 it: 1_[0,τ] is closed.
 """
 
-import abc
 from typing import Annotated, Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from .._arrays import as_floats
 from .._checks import Flag, Key, Number, Values, Whole, as_key, shown, whole
 from .._errors import RequestError
+from ._abstract import AbstractSchedule
 from ._arguments import as_interval, as_jumps, as_weights
 
 
-class AbstractSchedule(eqx.Module):
-    """ε(t) for t ≥ 0; call it with a time or an array of times.
-
-    A class of one's own names `piecewise_constant` and the two methods below, in JAX; `flow.check` verifies before
-    anything runs that it keeps what it says. `unrestricted = True` allows weights outside [0, 1].
-    """
-
-    piecewise_constant: eqx.AbstractClassVar[bool]
-    unrestricted: ClassVar[bool] = False
-
-    @abc.abstractmethod
-    def discontinuities(self) -> Float[Array, " k"]:
-        """The sorted times where ε or its derivative jumps (∞ for one that never comes)."""
-
-    @abc.abstractmethod
-    def piece(self, index: Int[Array, "..."] | int, t: Float[Array, "..."]) -> Float[Array, "..."]:
-        """ε(t) by the formula of the arc after `index` discontinuities, elementwise."""
-
-    def __call__(self, t: Annotated[Values, "*times"]) -> Float[Array, "..."]:
-        t = jnp.asarray(t, dtype=float)
-        values = jnp.asarray(self.piece(jnp.searchsorted(self.discontinuities(), t), t))
-        return values if jnp.issubdtype(values.dtype, jnp.inexact) else values.astype(float)
-
-
-class Constant(AbstractSchedule):
+class Constant(AbstractSchedule, text="constant:VALUE"):
     """ε(t) = value. `unrestricted=True` allows a value outside [0, 1]."""
 
     value: Float[Array, ""]
@@ -63,7 +39,7 @@ class Constant(AbstractSchedule):
         return jnp.broadcast_to(self.value, jnp.shape(t))
 
 
-class Step(AbstractSchedule):
+class Step(AbstractSchedule, text="step:SWITCH"):
     """ε(t) = 1_[0,τ](t) with τ = `switch`; the baseline of the notes is τ = s (eq. 0.9)."""
 
     switch: Float[Array, ""]
@@ -79,7 +55,7 @@ class Step(AbstractSchedule):
         return jnp.broadcast_to(jnp.where(index == 0, 1.0, 0.0), jnp.shape(t))
 
 
-class PolynomialDecay(AbstractSchedule):
+class PolynomialDecay(AbstractSchedule, text="polynomial:START,END,POWER"):
     """ε(t) = 1 until s, then ((t₁−t)/(t₁−s))^p down to 0 at t₁, with s = `start`, t₁ = `end`, p = `power` > 0."""
 
     start: Float[Array, ""]
@@ -102,7 +78,7 @@ class PolynomialDecay(AbstractSchedule):
         return _down(index, jnp.where(positive, jnp.where(positive, remaining, 1.0) ** self.power, 0.0))
 
 
-class LinearDecay(AbstractSchedule):
+class LinearDecay(AbstractSchedule, text="linear:START,END"):
     """ε(t) = 1 until s, then (t₁−t)/(t₁−s) down to 0 at t₁ (the notes' ε_lin,t₁, eq. 0.14)."""
 
     start: Float[Array, ""]
@@ -119,7 +95,7 @@ class LinearDecay(AbstractSchedule):
         return _down(index, _remaining(t, self.start, self.end))
 
 
-class CosineDecay(AbstractSchedule):
+class CosineDecay(AbstractSchedule, text="cosine:START,END"):
     """ε(t) = 1 until s, then ½(1 + cos π(t−s)/(t₁−s)) down to 0 at t₁."""
 
     start: Float[Array, ""]
@@ -136,7 +112,7 @@ class CosineDecay(AbstractSchedule):
         return _down(index, 0.5 * (1.0 - jnp.cos(jnp.pi * _remaining(t, self.start, self.end))))
 
 
-class ExponentialDecay(AbstractSchedule):
+class ExponentialDecay(AbstractSchedule, text="exponential:START,RATE[,END]"):
     """ε(t) = 1 until s, then e^{−rate·(t−s)}, and 0 from t₁ on (t₁ = ∞ unless given)."""
 
     start: Float[Array, ""]
@@ -160,7 +136,7 @@ class ExponentialDecay(AbstractSchedule):
         return _down(index, jnp.exp(-self.rate * jnp.maximum(t - self.start, 0.0)))
 
 
-class PiecewiseConstant(AbstractSchedule):
+class PiecewiseConstant(AbstractSchedule, text="piecewise-constant:T1,…;V0,V1,…"):
     """ε(t) = values[k] between times[k−1] and times[k]: `times` (k,) sorted, `values` (k+1,)."""
 
     times: Float[Array, " k"]
@@ -183,7 +159,7 @@ class PiecewiseConstant(AbstractSchedule):
         return jnp.broadcast_to(self.values[index], jnp.shape(t))
 
 
-class BangBang(AbstractSchedule):
+class BangBang(AbstractSchedule, text=("bang-bang:T1,T2,… (from 1)", "bang-bang-from-0:T1,T2,…")):
     """ε(t) = first, 1 − first, first, … , changing at the sorted `switches`; `first` is 0 or 1."""
 
     switches: Float[Array, " k"]
@@ -203,8 +179,15 @@ class BangBang(AbstractSchedule):
         value = jnp.where(jnp.asarray(index) % 2 == 0, self.first, 1.0 - self.first)
         return jnp.broadcast_to(value, jnp.shape(t))
 
+    @classmethod
+    def from_numbers(cls, name, numbers):
+        return cls(numbers[0], 0.0 if name == "bang-bang-from-0" else 1.0)
 
-class PiecewiseLinear(AbstractSchedule):
+    def to_numbers(self):
+        return "bang-bang" if self.first == 1 else "bang-bang-from-0", [self.switches]
+
+
+class PiecewiseLinear(AbstractSchedule, text="piecewise-linear:T1,T2,…;V1,V2,…"):
     """ε(t) interpolates `values` (k,) at the sorted knots `times` (k,), k ≥ 2, and is constant outside them."""
 
     times: Float[Array, " k"]
@@ -236,29 +219,30 @@ class PiecewiseLinear(AbstractSchedule):
 class NeuralSchedule(AbstractSchedule):
     """ε(t) = 1 until `start`, σ(network((t − start)/(end − start))) until `end`, then 0.
 
-    The network is an Equinox MLP (tanh) of one hidden layer of `width` neurons (more with `depth`), made from `key` (a
-    seed or a JAX key); its weights are the parameters to learn.
+    The network has `depth` hidden layers of `width` tanh neurons, made from `key` (a seed or a JAX key) as Equinox makes
+    an MLP; `network` holds (weights, biases) layer by layer: the parameters to learn.
     """
 
     start: Float[Array, ""]
     end: Float[Array, ""]
-    network: eqx.nn.MLP
+    network: tuple[tuple[Float[Array, "_ _"], Float[Array, " _"]], ...]
     piecewise_constant: ClassVar[bool] = False
 
     def __init__(self, start: Number, end: Number, *, width: Whole = 8, depth: Whole = 1, key: Key = 0):
         self.start, self.end = as_interval(start, end)
         width, depth = whole(width, "width", 1), whole(depth, "depth", 0)
-        self.network = eqx.nn.MLP("scalar", "scalar", width, depth, activation=jnp.tanh, key=as_key(key))
+        made = eqx.nn.MLP("scalar", "scalar", width, depth, key=as_key(key))
+        leaves = jax.tree.leaves(eqx.filter(made.layers, eqx.is_array))
+        self.network = tuple(zip(leaves[::2], leaves[1::2], strict=True))
 
     def discontinuities(self):
         return jnp.stack([self.start, self.end])
 
     def piece(self, index, t):
-        phase = (t - self.start) / (self.end - self.start)
-        network = self.network
-        for _ in range(jnp.ndim(t)):
-            network = jax.vmap(network)
-        return _down(index, jax.nn.sigmoid(network(phase)))
+        signal = ((t - self.start) / (self.end - self.start)).reshape(-1, 1)
+        for depth, (weights, biases) in enumerate(self.network):
+            signal = (signal if depth == 0 else jnp.tanh(signal)) @ weights.T + biases[None]
+        return _down(index, jax.nn.sigmoid(signal.reshape(jnp.shape(t))))
 
 
 # Parts of the formulas -------------------------------------------------------------------------------------------------

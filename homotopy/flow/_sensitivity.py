@@ -8,8 +8,8 @@ from .._checks import Number, Theta, Times, Whole, as_time, as_times, as_toleran
 from .._errors import WorkError
 from ..problem import Problem, on_problem
 from . import _diffrax
+from ._abstract import AbstractSchedule
 from ._check import check
-from ._schedule import AbstractSchedule
 from ._simulate import MAX_STEPS
 from ._trajectory import Sensitivity
 

@@ -28,9 +28,9 @@ from .._columns import null_direction_error
 from .._errors import RequestError, WorkError
 from ..problem import Problem, on_problem
 from . import _descent, _diffrax, _exact
+from ._abstract import AbstractSchedule
 from ._check import check
 from ._greedy import Greedy, simulate_greedy
-from ._schedule import AbstractSchedule
 from ._trajectory import Trajectory
 
 Method = Literal["auto", "exact", "diffrax", "descent"]

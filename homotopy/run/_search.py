@@ -16,8 +16,6 @@ from ._carry_out import carry_out
 from ._table import TableOptions
 from ._typed import typed
 
-_LEVELS = ("piecewise-constant", "piecewise-linear")  # families whose pieces are asked for, also of linear regression
-
 
 @dataclass(frozen=True)
 class Options:
@@ -54,10 +52,10 @@ class Options:
     """start: `zeros`, `random`, or numbers with commas; `auto` is zeros, and random for --model mlp"""
     seed: Seed = 0
     """of a random start and of the searches' starts"""
-    pieces: Annotated[int, Range(least=1, most=10**6)] = 40
-    """levels of --family piecewise-constant and piecewise-linear (at most 12), and where bang-bang is not exact"""
-    starts: Annotated[int, Range(least=1, most=10**6)] = 8
-    """starts of a search that has several"""
+    pieces: Annotated[int | None, Range(least=1, most=10**6)] = None
+    """of --family piecewise-constant (40 unless said) and piecewise-linear (12), and where bang-bang is not exact (40)"""
+    starts: Annotated[int | None, Range(least=1, most=10**6)] = None
+    """starts of a search that has several (8 unless said, neural 3)"""
     out: str = "runs/search"
     """folder to write; a finished run that is there is replaced"""
 
@@ -84,11 +82,12 @@ def parts(args: list[str], scenarios: str) -> tuple[ModuleType, Options]:
 
 def _refuse_ignored(options: Options, given: set[str]) -> None:
     """`RequestError` for an option that was typed although this model, family or goal does not use it."""
-    exact = options.model == "linear" and options.family in ("bang-bang", "step")
-    several = not exact and options.family not in ("step", "greedy")
-    pieces = options.family in _LEVELS or (options.family == "bang-bang" and not exact)
+    has = set[str]()
+    if given & {"--pieces", "--starts", "--seed"}:
+        from ..scheduler import FAMILIES  # with JAX, which a request without these need not wait for
+
+        has = set(FAMILIES[options.family].options(exact=options.model == "linear"))
     drawn = options.theta0 == "random" or (options.theta0 == "auto" and options.model == "mlp")
-    seeded = drawn or pieces or options.family == "neural"
     classes = options.model in ("logistic", "softmax")
     chosen = f"--model {options.model} --family {options.family}"
     for flag, used, why in (
@@ -96,9 +95,10 @@ def _refuse_ignored(options: Options, given: set[str]) -> None:
         ("--damping", options.endpoint == "pbrf", "is for --endpoint pbrf"),
         ("--tolerance", options.goal == "time", "is for --goal time"),
         ("--certify", options.goal != "time", "is not for --goal time, whose least time is its own bound"),
-        ("--pieces", pieces, f"is for families with levels, not for {chosen}"),
-        ("--starts", several, f"is for searches with several starts, not for {chosen}"),
-        ("--seed", seeded, f"is for what is drawn at random, and {chosen} from --theta0 {options.theta0} draws nothing"),
+        ("--pieces", "pieces" in has, f"is for families with levels, not for {chosen}"),
+        ("--starts", "starts" in has, f"is for searches with several starts, not for {chosen}"),
+        ("--seed", drawn or "seed" in has,
+         f"is for what is drawn at random, and {chosen} from --theta0 {options.theta0} draws nothing"),
         ("--standardise-target", not classes or not options.table.standardise_target,
          f"is for regression: --model {options.model} needs its labels as they are"),
     ):  # fmt: skip

@@ -10,7 +10,7 @@ from .. import SearchResult, costate, leave_one_out, optimum, path, pbrf, search
 from .._errors import RequestError, WorkError
 from .._progress import Progress
 from ..problem import LARGEST, MLP, CrossEntropyLoss, LinearRegression, LogisticRegression, Problem
-from ..scheduler import spoken_gain
+from ..scheduler import FAMILIES, spoken_gain
 from ._record import record
 from ._table import read, telling
 
@@ -110,11 +110,14 @@ class Job:
     def search(self, problem: Problem, target: Any) -> Any:
         """The search that was asked for, of this problem's deleted rows."""
         options = self.options
+        chosen = {name: getattr(options, name) for name in ("pieces", "starts", "seed")}
+        family = FAMILIES[options.family].having(
+            problem.least_squares, **{name: value for name, value in chosen.items() if value is not None}
+        )
         with np.errstate(over="ignore", invalid="ignore"):  # seen below
             found = search(
-                problem, self.theta0, s=self.s, t1=self.t1, family=options.family, goal=options.goal, target=target,
-                tolerance=options.tolerance, certify=options.certify, pieces=options.pieces, starts=options.starts,
-                seed=options.seed,
+                problem, self.theta0, s=self.s, t1=self.t1, family=family, goal=options.goal, target=target,
+                tolerance=options.tolerance, certify=options.certify,
             )  # fmt: skip
         require_finite(found.energy, found.baseline_energy)
         return found

@@ -5,6 +5,18 @@ from ._batch import BangBangFlow as BangBangFlow, SearchTable as SearchTable, se
 from ._certificate import Certificate as Certificate
 from ._dual import dual_bound as dual_bound
 from ._energy import energy as energy
+from ._families import (
+    FAMILIES as FAMILIES,
+    AbstractFamily as AbstractFamily,
+    GreedyFeedback as GreedyFeedback,
+    Knots as Knots,
+    Levels as Levels,
+    Linear as Linear,
+    Neural as Neural,
+    Parametric as Parametric,
+    Polynomial as Polynomial,
+    Switches as Switches,
+)
 from ._gain import gains as gains, spoken_gain as spoken_gain
 from ._linear import LinearControl as LinearControl, linear_control as linear_control
 from ._pontryagin import (

@@ -13,6 +13,7 @@ import numpy as np
 from ._arrival import Arrival, arrive, spaced
 from ._dual import reach
 from ._guesses import first_guesses
+from ._step import stationary_steps
 from ._switching import Bang, Window, flip, tidy
 from ._violation import RESIDUAL, violation
 
@@ -41,16 +42,20 @@ class Local(NamedTuple):
     starts: int = 1
 
 
-def search_bang_bang(window: Window, switch_price: float = 0.0) -> list[Local]:
+def search_bang_bang(window: Window, switch_price: float = 0.0, most: int | None = None) -> list[Local]:
     """All local optima that were found, best first; `switch_price` is added to the objective for every jump of ε.
 
-    With a price on jumps every local optimum is also tried with each arc removed, and the cheapest is kept.
+    With a price on jumps, or with at most `most` of them, every local optimum is also tried with each arc removed, and
+    the cheapest is kept.
     """
     found = _search(window)
     if window.control.single is not None and not window.price and not switch_price:
         found = _closer(window, found)
+    if switch_price or most is not None:
+        found = [*found, *(fewer for local in found for fewer in _fewer(window, local))]
+    if most is not None:
+        found = _within(window, found, most)
     if switch_price:
-        found = [*found, *(fewer for local in found for fewer in _fewer(window, local, switch_price))]
         found = [local._replace(value=local.value + switch_price * jumps(local.bang)) for local in found]
     best = min(found, key=lambda local: local.value)
     close = sum(local.value <= best.value + NEGLIGIBLE * window.baseline for local in found) > 1
@@ -95,7 +100,17 @@ def jumps(bang: Bang) -> int:
     return len(bang.switches) + int(bang.first == 0)
 
 
-def _fewer(window: Window, local: Local, switch_price: float) -> list[Local]:
+def _within(window: Window, found: list[Local], most: int) -> list[Local]:
+    """Those of `found` that have at most `most` jumps, and what the starts lead to that have no more."""
+    tau = min(stationary_steps(window), key=lambda pair: pair[1])[0]
+    starts = [Bang(1, np.array([tau])), *first_guesses(window)]
+    polished = [polish(window, tidy(window, bang)) for bang in starts if jumps(bang) <= most]
+    found = [local for local in found if jumps(local.bang) <= most]
+    settled = [settle(window, *pair, most) for pair in sorted(polished, key=lambda pair: pair[1])[:_SETTLED]]
+    return [*found, *settled]
+
+
+def _fewer(window: Window, local: Local) -> list[Local]:
     """The best schedule with fewer and fewer jumps: arc by arc the one whose removal costs least."""
     found = []
     while jumps(local.bang):
@@ -197,8 +212,8 @@ def polish(window: Window, bang: Bang) -> tuple[Bang, float]:
     return bang, window.value(bang)
 
 
-def settle(window: Window, bang: Bang, value: float) -> Local:
-    """Flip ε where Pontryagin's principle fails, and polish, until it holds."""
+def settle(window: Window, bang: Bang, value: float, most: float = np.inf) -> Local:
+    """Flip ε where Pontryagin's principle fails, and polish, until it holds (or more than `most` jumps would be needed)."""
     residual = 0.0
     # With several points, or a price on ∫ε, the optimum may have singular arcs, which ever more switches only imitate.
     bang_bang = window.control.single is not None and not window.price
@@ -223,7 +238,7 @@ def settle(window: Window, bang: Bang, value: float) -> Local:
             if not window.value(trial) < value - noise:
                 break
         better, better_value = polish(window, trial)
-        if not better_value < value - noise:
+        if not better_value < value - noise or jumps(better) > most:
             break
         bang, value = better, better_value
     return Local(bang, value, residual)

@@ -1,6 +1,6 @@
 """E of a schedule by a fixed number of Runge–Kutta steps: the exact gradient of a close approximation, for any model.
 
-Classical RK4 with equal steps on each arc, ε given at the three nodes of every step (start, middle, end). Reverse-mode
+Classical RK4, ε given at the three nodes of every step (start, middle, end). Reverse-mode
 differentiation through it is the exact adjoint of the discrete map, which is what an optimiser needs; what the search
 reports is evaluated again by the adaptive engine.
 """
@@ -33,10 +33,10 @@ class Setting(NamedTuple):
 
 
 def objective(
-    setting: Setting, goal: str, lengths: Float[Array, " arcs"], nodes: Float[Array, "arcs steps 3 *points"]
+    setting: Setting, goal: str, widths: Float[Array, " steps"], epsilon: Float[Array, "steps 3 *points"]
 ) -> Float[Array, ""]:
-    """The goal at T plus the price, for arcs of the given `lengths` and ε at the nodes of their equal steps."""
-    problem, steps = setting.problem, nodes.shape[1]
+    """The goal at T plus the price, for steps of the given `widths` and ε at their starts, middles and ends."""
+    problem = setting.problem
 
     def velocity(theta, epsilon):
         return -problem.gradient(theta, epsilon)
@@ -49,11 +49,9 @@ def objective(
         k4 = velocity(theta + h * k3, epsilon[2])
         return theta + (h / 6.0) * (k1 + 2.0 * k2 + 2.0 * k3 + k4), None
 
-    widths = jnp.repeat(lengths / float(steps), steps)
-    flat = nodes.reshape(-1, *nodes.shape[2:])
-    end, _ = jax.lax.scan(step, setting.theta, (widths, flat))
+    end, _ = jax.lax.scan(step, setting.theta, (widths, epsilon))
     weights = jnp.asarray([1.0, 4.0, 1.0]) / 6.0
-    spent = jnp.sum(widths * (weights @ jnp.moveaxis(flat.reshape(flat.shape[0], 3, -1), 1, 0).sum(-1)))
+    spent = jnp.sum(widths * (weights @ jnp.moveaxis(epsilon.reshape(epsilon.shape[0], 3, -1), 1, 0).sum(-1)))
     return goal_value(problem, goal, end, setting.target) + setting.price * spent
 
 

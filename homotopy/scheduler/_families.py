@@ -1,151 +1,270 @@
-"""Families of ε(t) with real parameters: how parameters become ε at the nodes of RK4, and become a schedule.
+"""Families of schedules that `search` looks through: objects that own their options.
 
-Times are phases u ∈ [0, 1] of [s, T]. Every family keeps ε = 1 on [0, s] and ends at 0 from T on.
+Every family keeps ε = 1 on [0, s] and ends at 0 from T on. All but `Switches` (bang-bang, exact for linear regression)
+and `GreedyFeedback` (a closed loop, which has no parameters) are `Parametric`: p ↦ schedule within a box.
 """
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
-import equinox as eqx
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..flow import AbstractSchedule, LinearDecay, NeuralSchedule, PiecewiseConstant, PiecewiseLinear, PolynomialDecay
+from .._arrays import as_floats
+from .._checks import Flag, Number, Whole, choice, flag, is_concrete, number, refuse, whole
+from .._errors import RequestError
+from ..flow import AbstractSchedule, NeuralSchedule
+from ..problem import Problem
 from ._linear import Vector
-from ._schedules import PointSchedules
+from ._makers import MakeKnots, MakeLevels, MakeLinear, MakeNeural, MakePolynomial, level_starts
 
-_SHORTEST = 1e-3  # of a decay, as a phase
-_POWERS = (-4.0, 4.0)  # log₂ of the exponent of a polynomial decay
-_WIDTH = 8  # neurons of a neural schedule
+_SHORTEST = 1e-3  # of a decay, as a share of [s, T]
+_WEIGHTS = 40.0  # the largest of a neural schedule
+_MOST = 10**6
+# The options, and what each may be: a whole number from … on, or True and False.
+_LEAST: dict[str, int] = {"most": 1, "pieces": 1, "starts": 1, "seed": 0, "width": 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class AbstractFamily:
+    """A set of schedules; its fields are the options of its search, and a wrong one is refused by name."""
+
+    def __new__(cls, *values: Any, **options: Any) -> Any:
+        own = [field.name for field in dataclasses.fields(cls)]
+        for name in options:
+            if name not in own:
+                has = f"has {', '.join(own)}" if own else "has none"
+                raise RequestError(f"{cls.__name__} has no option {name!r} (it {has}){_owners(name)}")
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in _LEAST and not (value is None and field.default is None):
+                most = 2**32 - 1 if field.name == "seed" else _MOST
+                whole(value, field.name, _LEAST[field.name], most)
+
+    def __str__(self) -> str:
+        """The short name of the default, or the constructor with what differs from it."""
+        for name, family in FAMILIES.items():
+            if type(family) is type(self) and family == self:
+                return name
+        given = [field for field in dataclasses.fields(self) if getattr(self, field.name) != field.default]
+        return f"{type(self).__name__}({', '.join(f'{field.name}={getattr(self, field.name)!r}' for field in given)})"
+
+    def options(self, exact: bool) -> tuple[str, ...]:
+        """The names of the options that count; `exact` where every bang-bang flow has a closed form."""
+        return tuple(field.name for field in dataclasses.fields(self))
+
+    def having(self, exact: bool, **options: Any) -> "AbstractFamily":
+        """The family with those of `options` that it has and that count (`exact`: see `options`)."""
+        return dataclasses.replace(self, **{name: options[name] for name in self.options(exact) if name in options})
+
+    def parametric(self, problem: Problem, s: float, t1: float) -> "Parametric":
+        """The family as schedules with parameters, on [s, T]."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Switches(AbstractFamily):
+    """ε ∈ {0, 1}: at most `most` jumps on [s, T), any number if None. ε = 1 before s, so `most=1` is the step 1_[0,τ].
+
+    Exact for linear regression. Other models: one step is found by batches of simulations; more switches begin with
+    `pieces` equal levels, searched from `starts` starts (random ones from `seed`), which are then turned into arcs.
+    """
+
+    most: Whole | None = None
+    pieces: Whole = 40
+    starts: Whole = 8
+    seed: Whole = 0
+
+    def options(self, exact):
+        return ("most",) if exact or self.most == 1 else super().options(exact)
+
+    def parametric(self, problem, s, t1):
+        return Levels(self.pieces, self.starts, self.seed).parametric(problem, s, t1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Levels(AbstractFamily):
+    """Piecewise constant: `pieces` equal pieces of [s, T], then refined where the structure is bang-bang or singular.
+
+    `starts` starts (random ones from `seed`). `per_point=True` gives every deleted point its own ε_j(t), which stays on
+    the equal pieces.
+    """
+
+    pieces: Whole = 40
+    starts: Whole = 8
+    seed: Whole = 0
+    per_point: Flag = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        flag(self.per_point, "per_point")
+
+    def parametric(self, problem, s, t1):
+        points = problem.delete.shape[0] if self.per_point else 0
+        begins = level_starts(self.pieces, self.starts, self.seed)
+        if points:
+            # The first two starts are common to all points, the others drawn point by point.
+            rng, common = np.random.default_rng(self.seed), min(2, self.starts)
+            others = [[b] + [begins[rng.integers(len(begins))] for _ in range(points - 1)] for b in begins]
+            tables = [points * [b] for b in begins[:common]] + others[common:]
+            begins = [np.stack(table, axis=1).reshape(-1) for table in tables]
+        return _boxed(MakeLevels(jnp.linspace(s, t1, self.pieces + 1), points), begins, 0.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Knots(AbstractFamily):
+    """Piecewise linear: `pieces` equal pieces of [s, T]; 1 at s where s > 0 (ε is continuous there), 0 at T."""
+
+    pieces: Whole = 12
+    starts: Whole = 8
+    seed: Whole = 0
+
+    def parametric(self, problem, s, t1):
+        fixed = s > 0 and self.pieces > 1
+        begins = [start[int(fixed) :] for start in level_starts(self.pieces, self.starts, self.seed)]
+        return _boxed(MakeKnots(jnp.linspace(s, t1, self.pieces + 1), fixed), begins, 0.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear(AbstractFamily):
+    """1 − (t − s)/(end − s): the end of the decay in (s, T], from `starts` starts."""
+
+    starts: Whole = 8
+
+    def parametric(self, problem, s, t1):
+        ends = np.linspace(0.05, 1.0, max(self.starts, 2))
+        return _boxed(MakeLinear(jnp.asarray(s), jnp.asarray(t1)), ends[:, None], _SHORTEST, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Polynomial(AbstractFamily):
+    """(1 − (t − s)/(end − s))^power: the end of the decay in (s, T] and the power in `powers`, from `starts` starts."""
+
+    powers: tuple[Number, Number] = (1 / 16, 16.0)
+    starts: Whole = 8
+
+    def __post_init__(self):
+        super().__post_init__()
+        refuse(
+            not isinstance(self.powers, tuple) or len(self.powers) != 2, "powers must be two numbers, (lowest, highest)"
+        )
+        number(self.powers[1], "powers[1]", above=number(self.powers[0], "powers[0]", above=0.0))
+
+    def parametric(self, problem, s, t1):
+        ends, (low, high) = np.linspace(0.1, 1.0, max(self.starts, 2)), np.log2(np.asarray(self.powers, dtype=float))
+        middle, quarter = 0.5 * (low + high), 0.25 * (high - low)
+        powers = np.resize([middle, middle - quarter, middle + quarter], len(ends))
+        bounds = ([_SHORTEST, low], [1.0, high])
+        return _boxed(MakePolynomial(jnp.asarray(s), jnp.asarray(t1)), np.stack([ends, powers], axis=1), *bounds)
+
+
+@dataclasses.dataclass(frozen=True)
+class Neural(AbstractFamily):
+    """The sigmoid of a network of `width` tanh neurons (`NeuralSchedule`), from `starts` random weights (`seed`)."""
+
+    width: Whole = 8
+    starts: Whole = 3
+    seed: Whole = 0
+
+    def parametric(self, problem, s, t1):
+        made = MakeNeural(NeuralSchedule(s, t1, width=self.width, key=self.seed))
+        flat = np.asarray(jax.flatten_util.ravel_pytree(made.template.network)[0])
+        begins = flat + np.random.default_rng(self.seed).standard_normal((self.starts, len(flat)))
+        return _boxed(made, np.clip(begins, -_WEIGHTS, _WEIGHTS), -_WEIGHTS, _WEIGHTS)
+
+
+@dataclasses.dataclass(frozen=True)
+class GreedyFeedback(AbstractFamily):
+    """The closed loop of `Greedy` towards θ*₋ from θ(s) on; the result's schedule is the ε(t) that it produced."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Parametric:
-    """A family: `epsilon(parameters, u)` elementwise, `schedule(parameters, s, t1)`, box `bounds`, and `starts`.
+class Parametric(AbstractFamily):
+    """p ↦ `make(p)`, any `AbstractSchedule`, one's own included, for p (k,) within `bounds`.
 
-    `arcs` equal arcs divide [s, T]: ε must be smooth on each, except where a kink moves with a parameter. `key` names
-    `epsilon`: families of one key share compiled code.
+    - `make`: a JAX function of p; the schedule that it makes is 1 on [0, s] and within [0, 1], wherever p is.
+    - `start` (k,), or several of them (m, k); `bounds` (k, 2), a row (lowest, highest) for every parameter.
+    - `starts`: how many starts are tried; those beyond the given ones are drawn in the box, from `seed`.
+
+    >>> import jax.numpy as jnp, homotopy
+    >>> family = homotopy.Parametric(lambda p: homotopy.LinearDecay(0.0, p[0]), start=[0.5], bounds=[[0.1, 1.0]])
+    >>> family.make(jnp.asarray([0.3])).end
+    Array(0.3, dtype=float64)
     """
 
-    key: tuple
-    epsilon: Callable[[Array, Array], Array]
-    schedule: Callable[[Vector, float, float], AbstractSchedule]
-    bounds: list[tuple[float, float]]
-    starts: list[Vector]
-    arcs: int = 1
+    make: Callable[[Float[Array, " k"]], AbstractSchedule]
+    start: Any
+    bounds: Any
+    starts: Whole = 8
+    seed: Whole = 0
 
-    def __eq__(self, other):
-        return isinstance(other, Parametric) and self.key == other.key
+    def __post_init__(self):
+        super().__post_init__()
+        refuse(not callable(self.make), "make must be a function of p that returns a schedule")
+        refuse(not is_concrete((self.start, self.bounds)), "start and bounds must be numbers, not traced ones")
+        start, bounds = np.atleast_2d(as_floats(self.start, "start")), np.asarray(as_floats(self.bounds, "bounds"))
+        if start.ndim != 2 or bounds.shape != (start.shape[1], 2) or not start.size:
+            raise RequestError(
+                "start must have shape (k,) or (m, k) and bounds (k, 2), a row (lowest, highest) for every parameter, but "
+                f"they have {np.shape(self.start)} and {bounds.shape}"
+            )
+        refuse((bounds[:, 0] >= bounds[:, 1]).any(), "bounds must rise: (lowest, highest) for every parameter")
+        inside = (start >= bounds[:, 0]) & (start <= bounds[:, 1])
+        refuse(
+            not inside.all(), f"start must lie within bounds, but number {int(np.argmin(inside.all(axis=0)))} does not"
+        )
+        object.__setattr__(self, "start", start)
+        object.__setattr__(self, "bounds", bounds)
 
-    def __hash__(self):
-        return hash(self.key)
+    def __str__(self):
+        return "Parametric"
 
+    def parametric(self, problem, s, t1):
+        return self
 
-def linear_family(starts: int) -> Parametric:
-    """ε = 1 − u/end: the parameter is the end of the decay."""
-    return Parametric(
-        ("linear",),
-        lambda p, u: jnp.clip(1.0 - u / p[0], 0.0, 1.0),
-        lambda p, s, t1: LinearDecay(s, s + float(p[0]) * (t1 - s)),
-        [(_SHORTEST, 1.0)],
-        [np.array([end]) for end in np.linspace(0.05, 1.0, max(starts, 2))],
-    )
-
-
-def polynomial_family(starts: int) -> Parametric:
-    """ε = (1 − u/end)^power: parameters end, log₂ power."""
-
-    def epsilon(p, u):
-        base = jnp.clip(1.0 - u / p[0], 1e-12, 1.0)
-        return jnp.where(u < p[0], base ** (2.0 ** p[1]), 0.0)
-
-    ends = np.linspace(0.1, 1.0, max(starts, 2))
-    return Parametric(
-        ("polynomial",),
-        epsilon,
-        lambda p, s, t1: PolynomialDecay(s, s + float(p[0]) * (t1 - s), 2.0 ** float(p[1])),
-        [(_SHORTEST, 1.0), _POWERS],
-        [np.array([end, power]) for end, power in zip(ends, np.resize([0.0, -2.0, 2.0], len(ends)), strict=True)],
-    )
+    @property
+    def begins(self) -> Vector:
+        """All starts (starts, k)."""
+        low, high = self.bounds.T
+        more = max(self.starts - len(self.start), 0)
+        drawn = np.random.default_rng(self.seed).uniform(low, high, (more, len(low)))
+        return np.concatenate([self.start[: self.starts], drawn])
 
 
-def piecewise_linear_family(knots: int, starts: int, seed: int, fixed: bool) -> Parametric:
-    """Values at equally spaced knots; 1 at s when `fixed` (s > 0: ε is continuous), 0 at T."""
-    count = knots - 1
-
-    def values(p):
-        return jnp.concatenate([p[:count].at[0].set(1.0) if fixed else p[:count], jnp.zeros(1)])
-
-    def schedule(p, s, t1):
-        return PiecewiseLinear(np.linspace(s, t1, knots), np.clip(np.asarray(values(jnp.asarray(p))), 0.0, 1.0))
-
-    return Parametric(
-        ("piecewise-linear", knots, fixed),
-        lambda p, u: jnp.interp(u, jnp.linspace(0.0, 1.0, knots), values(p)),
-        schedule, [(0.0, 1.0)] * count, level_starts(count, starts, seed), arcs=count,
-    )  # fmt: skip
+def _boxed(make: Callable[[Array], AbstractSchedule], begins: Any, low: Any, high: Any) -> Parametric:
+    """The starts (m, k), all of them tried, in the box from `low` to `high`."""
+    begins = np.asarray(begins, dtype=float)
+    bounds = np.stack(np.broadcast_arrays(low, high, begins[0])[:2], axis=1)
+    return Parametric(make, begins, bounds, starts=len(begins))
 
 
-def piecewise_constant_family(pieces: int, starts: int, seed: int, points: int = 0) -> Parametric:
-    """`pieces` equal levels; with `points`, one row of levels for each deleted point."""
-
-    def epsilon(p, u):
-        piece = jnp.clip((u * float(pieces)).astype(int), 0, pieces - 1)
-        return p.reshape(pieces, points)[piece] if points else p[piece]
-
-    def schedule(p, s, t1):
-        times = np.linspace(s, t1, pieces + 1)
-        if points:
-            levels = np.vstack([np.ones(points), np.clip(p.reshape(pieces, points), 0, 1), np.zeros(points)])
-            return PointSchedules(times, levels)
-        return PiecewiseConstant(times, np.concatenate([[1.0], np.clip(p, 0.0, 1.0), [0.0]]))
-
-    columns = max(points, 1)
-    begins = level_starts(pieces, starts, seed)
-    rng = np.random.default_rng(seed)
-    tables = [np.stack([begins[rng.integers(len(begins))] if k else b for k in range(columns)], axis=1) for b in begins]
-    tables[: min(2, starts)] = [np.repeat(b[:, None], columns, axis=1) for b in begins[: min(2, starts)]]
-    begins = [table.reshape(-1) for table in tables]
-    bounds = [(0.0, 1.0)] * (pieces * columns)
-    return Parametric(("piecewise-constant", pieces, points), epsilon, schedule, bounds, begins, arcs=pieces)
+FAMILIES: dict[str, AbstractFamily] = {
+    "step": Switches(most=1), "bang-bang": Switches(), "piecewise-constant": Levels(), "linear": Linear(),
+    "polynomial": Polynomial(), "piecewise-linear": Knots(), "neural": Neural(), "greedy": GreedyFeedback(),
+}  # fmt: skip
 
 
-def neural_family(starts: int, seed: int) -> Parametric:
-    """ε = sigmoid(network(u)): the weights of an Equinox MLP."""
-    made = NeuralSchedule(0.0, 1.0, width=_WIDTH, key=seed)
-    arrays, rest = eqx.partition(made.network, eqx.is_array)
-    flat, unravel = jax.flatten_util.ravel_pytree(arrays)
-
-    def epsilon(p, u):
-        network = eqx.combine(unravel(p), rest)
-        return jax.nn.sigmoid(jax.vmap(network)(u.reshape(-1)).reshape(u.shape))
-
-    def schedule(p, s, t1):
-        start = NeuralSchedule(s, t1, width=_WIDTH, key=seed)
-        return eqx.tree_at(lambda schedule: schedule.network, start, eqx.combine(unravel(jnp.asarray(p)), rest))
-
-    rng = np.random.default_rng(seed)
-    begins = [np.asarray(flat) + rng.standard_normal(flat.size) for _ in range(starts)]
-    return Parametric(("neural", seed), epsilon, schedule, [(-40.0, 40.0)] * flat.size, begins, arcs=1)
+def as_family(family: Any) -> AbstractFamily:
+    """`family`, or the default that a name stands for."""
+    if isinstance(family, AbstractFamily):
+        return family
+    return FAMILIES[choice(family, "family", FAMILIES, " or a family such as Levels(pieces=16)")]
 
 
-def level_starts(pieces: int, count: int, seed: int) -> list[Vector]:
-    """ε ≡ 0, ε ≡ 1, steps, a middle level and random smooth ones."""
-    middle = (np.arange(pieces) + 0.5) / pieces
-    rng = np.random.default_rng(seed)
-    starts = [np.zeros(pieces), np.ones(pieces), (middle < 0.5).astype(float), np.full(pieces, 0.5)]
-    starts += [(middle < 0.25).astype(float), (middle > 0.5).astype(float)]
-    while len(starts) < count:
-        waves = rng.standard_normal(4) @ np.cos(np.pi * np.multiply.outer(np.arange(4), middle))
-        starts.append(1.0 / (1.0 + np.exp(-2.0 * waves)))
-    return starts[:count]
+def refuse_option(name: str) -> None:
+    """`RequestError` that says which families have the option `name`, if any has."""
+    owners = _owners(name)
+    refuse(owners, f"{name!r} is an option of a family, as in family=Levels(pieces=16){owners}")
 
 
-def nodes(family: Parametric, parameters: Float[Array, " p"], steps: int) -> Float[Array, "arcs steps 3 *points"]:
-    """ε at the start, middle and end of each step, taken just inside its arc so that a jump is not blurred."""
-    arcs = family.arcs
-    inside = np.clip((np.arange(steps)[:, None] + np.array([0.0, 0.5, 1.0])) / steps, 1e-9, 1.0 - 1e-9)
-    return family.epsilon(parameters, jnp.asarray((np.arange(arcs)[:, None, None] + inside) / arcs))
+def _owners(name: str) -> str:
+    kinds = [Switches, Levels, Knots, Linear, Polynomial, Neural, Parametric]
+    owners = [kind.__name__ for kind in kinds if name in (field.name for field in dataclasses.fields(kind))]
+    return f"; {', '.join(owners)} {'have' if len(owners) > 1 else 'has'} {name}" if owners else ""

@@ -143,6 +143,19 @@ def contradicted(arcs: Arcs, ts: Vector, sigma: Vector) -> Arcs | None:
     return _joined(Arcs(np.diff(cuts), levels, tuple(free.tolist())))
 
 
+def limited(arcs: Arcs, most: int) -> Arcs:
+    """Bang arcs with at most `most` jumps, the one at the start of a first arc at 0 included: the shortest are flipped."""
+    arcs = _joined(arcs)
+    while (count := len(arcs.lengths)) - 1 + (first_off := int(arcs.levels[0] < 0.5)) > most:
+        # To flip a first arc that is on only moves its jump to the start.
+        flips = range(1 - first_off, count)
+        k = min(flips, key=lambda k: arcs.lengths[k])
+        levels = arcs.levels.copy()
+        levels[k] = 1.0 - levels[k]
+        arcs = _joined(replace(arcs, levels=levels))
+    return arcs
+
+
 def refine(setting: Setting, goal: str, arcs: Arcs, steps: int) -> list[Arcs]:
     """The arcs with lengths and free levels optimised (SLSQP); arcs that shrink to nothing are left out, and again."""
     found = []
@@ -173,7 +186,8 @@ def _joined(arcs: Arcs) -> Arcs:
 @eqx.filter_jit
 def _evaluate(setting, lengths, levels, goal, per_arc):
     def value(lengths, levels):
-        return objective(setting, goal, lengths, jnp.broadcast_to(levels[:, None, None], (len(levels), per_arc, 3)))
+        epsilon = jnp.broadcast_to(jnp.repeat(levels, per_arc)[:, None], (len(levels) * per_arc, 3))
+        return objective(setting, goal, jnp.repeat(lengths / float(per_arc), per_arc), epsilon)
 
     return jax.value_and_grad(value, argnums=(0, 1))(lengths, levels)
 

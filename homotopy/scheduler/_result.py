@@ -8,7 +8,6 @@ from typing import Any
 from .._errors import RequestError
 from ..flow import AbstractSchedule, describe
 from ._certificate import Certificate
-from ._schedules import schedule_from_dict, schedule_to_dict
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class SearchResult:
     def to_dict(self) -> dict[str, Any]:
         """Everything as numbers, texts and lists, for JSON."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        plain["schedule"] = schedule_to_dict(self.schedule)
+        plain["schedule"] = self.schedule.to_dict()
         plain["certificate"] = asdict(self.certificate)
         plain["structure"] = [asdict(arc) for arc in self.structure]
         return plain
@@ -94,7 +93,7 @@ class SearchResult:
                 f"a saved search result must have the entry {missing[0]!r}; was it written by to_dict()?"
             )
         values = {field.name: saved[field.name] for field in fields(cls)}
-        values["schedule"] = schedule_from_dict(saved["schedule"])
+        values["schedule"] = AbstractSchedule.from_dict(saved["schedule"])
         values["certificate"] = Certificate(**saved["certificate"])
         values["structure"] = tuple(Arc(**arc) for arc in saved["structure"])
         values["stationary"] = tuple((float(a), float(b)) for a, b in saved["stationary"])

@@ -1,18 +1,13 @@
-"""Schedules as plain dictionaries and back, and a schedule with one ε_j(t) for every deleted point."""
+"""A schedule with one ε_j(t) for every deleted point."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .. import flow
 from .._checks import Values
 from .._errors import RequestError
-from ..flow import AbstractSchedule, Greedy, NeuralSchedule, as_jumps, as_weights
+from ..flow import AbstractSchedule, as_jumps, as_weights
 
 
 class PointSchedules(AbstractSchedule):
@@ -40,39 +35,3 @@ class PointSchedules(AbstractSchedule):
     def piece(self, index: Int[Array, "..."] | int, t: Float[Array, "..."]) -> Float[Array, "... k"]:
         here = self.values[index]
         return jnp.broadcast_to(here, (*jnp.shape(t), here.shape[-1]))
-
-
-_KINDS = {
-    kind.__name__: kind
-    for kind in (
-        flow.Constant, flow.Step, flow.LinearDecay, flow.PolynomialDecay, flow.CosineDecay, flow.ExponentialDecay,
-        flow.PiecewiseConstant, flow.BangBang, flow.PiecewiseLinear, Greedy, PointSchedules,
-    )
-}  # fmt: skip
-
-
-def schedule_to_dict(schedule: AbstractSchedule | Greedy) -> dict[str, Any]:
-    """The name of the schedule's class and its arrays as lists."""
-    kind = type(schedule).__name__
-    if isinstance(schedule, NeuralSchedule):
-        weights = [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(eqx.filter(schedule.network, eqx.is_array))]
-        size = {"width": schedule.network.width_size, "depth": schedule.network.depth}
-        return {"kind": kind, "start": float(schedule.start), "end": float(schedule.end), **size, "weights": weights}
-    if kind not in _KINDS:
-        raise RequestError(f"a schedule of kind {kind} cannot be saved; known are {', '.join(_KINDS)}, NeuralSchedule")
-    return {"kind": kind, **{name: np.asarray(value).tolist() for name, value in vars(schedule).items()}}
-
-
-def schedule_from_dict(saved: Mapping[str, Any]) -> AbstractSchedule | Greedy:
-    """The schedule that `schedule_to_dict` saved."""
-    rest = {name: value for name, value in saved.items() if name != "kind"}
-    kind = saved.get("kind")
-    if kind == "NeuralSchedule":
-        made = NeuralSchedule(rest["start"], rest["end"], width=rest["width"], depth=rest["depth"])
-        leaves = [jnp.asarray(weight) for weight in rest["weights"]]
-        arrays, other = eqx.partition(made.network, eqx.is_array)
-        network = eqx.combine(jax.tree.unflatten(jax.tree.structure(arrays), leaves), other)
-        return eqx.tree_at(lambda schedule: schedule.network, made, network)
-    if kind not in _KINDS:
-        raise RequestError(f"a saved schedule must name its kind, one of {', '.join(_KINDS)}, but names {kind!r}")
-    return _KINDS[kind](**rest)

@@ -1,68 +1,89 @@
 """`search`: the best schedule of a family on E_s = {ε : ε = 1 on [0, s], ε = 0 from T on, 0 ≤ ε ≤ 1}."""
 
+import functools
+import inspect
 import time
-from dataclasses import replace
-from typing import Literal, get_args
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import ParamSpec, get_args
 
 import numpy as np
 
-from .._checks import Choice, Flag, Number, Theta, Whole, as_tolerance, as_window, choice, flag, number, on_host, whole
+from .._checks import Choice, Number, Theta, as_tolerance, as_window, choice, number, on_host, refuse
 from .._errors import RequestError
 from .._extras import need
 from ..problem import Problem, on_problem
 from ._certificate import Certify
 from ._energy import resolve_target
+from ._families import AbstractFamily, Switches, as_family, refuse_option
 from ._goals import check_goal, linear_metric
 from ._linear import LinearControl, linear_control
 from ._minimum_time import minimum_time
 from ._result import SearchResult
-from ._search_linear import bang_bang_result, step_result
+from ._search_linear import exact_result
 from ._switching import Window, window
 
-Family = Literal[
-    "step", "bang-bang", "piecewise-constant", "linear", "polynomial", "piecewise-linear", "neural", "greedy"
-]
 # e^{λt} beyond this overflows on the way back, and everything faster has long arrived.
 LONGEST = 1e8
 # θ*₋ known to fewer digits than this deserves a note.
 _BLURRED = 1e-8
 
 
+Arguments = ParamSpec("Arguments")
+
+
+def _options_of_families_are_theirs(function: Callable[Arguments, SearchResult]) -> Callable[Arguments, SearchResult]:
+    """`function`, which says where an option belongs that is not its own but some family's."""
+    own = inspect.signature(function).parameters
+
+    @functools.wraps(function)
+    def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> SearchResult:
+        for name in kwargs.keys() - own.keys():
+            refuse_option(name)
+        return function(*args, **kwargs)
+
+    return checked
+
+
 @on_problem
+@_options_of_families_are_theirs
 def search(
     problem: Problem,
     theta0: Theta,
     *,
     s: Number = 0.0,
     t1: Number,
-    family: Choice = "step",
+    family: AbstractFamily | str = "step",
     target: Theta | None = None,
     goal: Choice = "parameters",
     tolerance: Number = 0.0,
     switch_price: Number = 0.0,
     weight_price: Number = 0.0,
     certify: Choice = "auto",
-    per_point: Flag = False,
-    pieces: Whole = 40,
-    starts: Whole = 8,
-    seed: Whole = 0,
     rtol: Number = 1e-8,
     atol: Number = 1e-10,
 ) -> SearchResult:
     """The schedule of `family` that ends nearest to θ*₋ at T = `t1`, among those with ε = 1 on [0, s].
 
-    - `family`: "step" 1_[0,τ]; "bang-bang" (any number of switches); "piecewise-constant" (`pieces` equal levels, then
-      refined where its structure is bang-bang); "linear" and "polynomial" decay; "piecewise-linear" (`pieces` knots at
-      most 12); "neural"; "greedy" (closed loop).
+    - `family`: an object that owns its options, or the name of a default: "bang-bang" `Switches()`, "step"
+      `Switches(most=1)`, "piecewise-constant" `Levels()`, "piecewise-linear" `Knots()`, "linear" `Linear()`,
+      "polynomial" `Polynomial()`, "neural" `Neural()`, "greedy" `GreedyFeedback()`; schedules of one's own by
+      `Parametric(make, start, bounds)`.
     - `goal`: "parameters" ½‖θ(T) − θ*₋‖², "outputs" ½Σ‖f(θ(T); x_i) − f(θ*₋; x_i)‖², "risk" R⁻(θ(T)) − R⁻(θ*₋), or
       "time": the earliest time at which ‖θ − θ*₋‖ ≤ `tolerance` (linear regression; `t1` is the latest allowed).
     - `switch_price` per jump of ε, `weight_price` per unit of ∫ε dt from s on: added to the objective.
     - `certify`: "auto" takes the sharpest bound that applies, "dual", "value-function" (extra `certify`) and "hjb" ask
-      for one, "none" for no bound. `per_point=True` gives every deleted point its own ε_j(t).
-    - `target`: θ*₋, needed for models other than linear regression (see `energy`), whose searches take `starts` starts.
+      for one, "none" for no bound. A bound holds for every admissible ε(t), whatever family was searched.
+    - `target`: θ*₋, needed for models other than linear regression (see `energy`); `rtol`, `atol` are for those.
 
-    Linear regression with "step" or "bang-bang" is exact, in NumPy, without compilation. Raises `RequestError` for
-    bad times (0 ≤ s < T), unknown names, options that would be ignored and certificates that do not apply.
+    Linear regression with `Switches` is exact, in NumPy, without compilation. Raises `RequestError` for bad times
+    (0 ≤ s < T), unknown names, options that would be ignored and certificates that do not apply.
+
+    >>> import homotopy
+    >>> problem = homotopy.Problem(homotopy.LinearRegression(), homotopy.datasets.random_linear(), delete=0)
+    >>> found = homotopy.search(problem, [0.0, 0.0], t1=0.2, family="bang-bang", certify="none")
+    >>> found.energy <= found.baseline_energy
+    True
     """
     began = time.perf_counter()
     on_host((problem, theta0, target, s, t1), "search")
@@ -70,39 +91,33 @@ def search(
     tolerance = number(tolerance, "tolerance", least=0.0)
     switch_price = number(switch_price, "switch_price", least=0.0)
     weight_price = number(weight_price, "weight_price", least=0.0)
-    _check_names(problem, family, goal, certify, tolerance, switch_price, weight_price)
-    options = {
-        "pieces": whole(pieces, "pieces", 1), "starts": whole(starts, "starts", 1), "seed": whole(seed, "seed", 0),
-        "rtol": float(as_tolerance(rtol, "rtol")), "atol": float(as_tolerance(atol, "atol")),
-    }  # fmt: skip
-    flag(per_point, "per_point")
-    if certify == "value-function":
-        need("certify", "certify='value-function'")
+    rtol, atol = float(as_tolerance(rtol, "rtol")), float(as_tolerance(atol, "atol"))
+    chosen = as_family(family)
+    exact = problem.least_squares and isinstance(chosen, Switches)
+    _check_names(chosen, exact, goal, certify, tolerance, switch_price, weight_price)
     theta0 = problem.check_theta(theta0)
-    if problem.least_squares and family in ("step", "bang-bang") and not per_point:
-        chosen = None if target is None else np.asarray(problem.check_theta(target, "target"))
-        control = linear_control(problem, np.asarray(theta0), chosen, linear_metric(problem, goal))
-        if goal == "risk" and control.keep.drive.any():
-            raise RequestError("goal='risk' needs the leave-one-out optimum as its target; drop target=")
+    if exact:
+        assert isinstance(chosen, Switches)
+        own = None if target is None else np.asarray(problem.check_theta(target, "target"))
+        control = linear_control(problem, np.asarray(theta0), own, linear_metric(problem, goal))
+        refuse(
+            goal == "risk" and bool(control.keep.drive.any()),
+            "goal='risk' needs the leave-one-out optimum as its target; drop target=",
+        )
         check_horizon(control, t1)
         here = window(control, s, t1, weight_price)
-        notes = notes_of(here)
         if goal == "time":
-            result = minimum_time(here, tolerance, notes)
-        elif family == "step":
-            result = step_result(here, certify, notes)
-            jumps = result.switches + (result.structure[0].kind != "on")
-            result = replace(result, objective=result.objective + switch_price * jumps)
+            result = minimum_time(here, tolerance, notes_of(here))
         else:
-            result = bang_bang_result(here, certify, notes, switch_price)
+            result = exact_result(here, chosen.most, certify, notes_of(here), switch_price)
     else:
         from ._search_general import general_search  # compiles: not paid for by the closed forms
+        from ._task import Task
 
         target = resolve_target(problem, theta0, target)
-        result = general_search(
-            problem, theta0, target, s, t1, family, goal, switch_price, weight_price, certify, per_point, options
-        )
-    return replace(result, goal=goal, seconds=time.perf_counter() - began)
+        task = Task(problem, theta0, target, s, t1, goal, weight_price, rtol, atol)
+        result = general_search(task, chosen, switch_price, certify)
+    return replace(result, family=str(chosen), goal=goal, seconds=time.perf_counter() - began)
 
 
 def notes_of(here: Window) -> tuple[str, ...]:
@@ -142,17 +157,31 @@ def check_horizon(control: LinearControl, t1: float) -> None:
         )
 
 
-def _check_names(problem, family, goal, certify, tolerance, switch_price, weight_price) -> None:
-    choice(family, "family", get_args(Family))
+def _check_names(
+    family: AbstractFamily,
+    exact: bool,
+    goal: str,
+    certify: str,
+    tolerance: float,
+    switch_price: float,
+    weight_price: float,
+) -> None:
+    """`RequestError` for what does not go together, and for options that would be ignored."""
     check_goal(goal)
     choice(certify, "certify", get_args(Certify))
-    if goal == "time" and not (problem.least_squares and family == "bang-bang"):
-        raise RequestError("goal='time' is for linear regression with family='bang-bang'")
-    if goal == "time" and (switch_price or weight_price):
-        raise RequestError("goal='time' takes no switch_price and no weight_price: they would be ignored")
-    if goal == "time" and certify not in ("auto", "none"):
-        raise RequestError(
-            f"goal='time' takes no certify={certify!r} (its answer is a local one); use 'auto' or 'none'"
-        )
-    if goal != "time" and tolerance:
-        raise RequestError("tolerance is for goal='time' only; it would be ignored here")
+    for field in fields(family):
+        ignored = field.name not in family.options(exact) and getattr(family, field.name) != field.default
+        refuse(ignored, f"{family}: {field.name} is for models without a closed form, and would be ignored here")
+    free = exact and family == Switches()
+    refuse(goal == "time" and not free, "goal='time' is for linear regression with family='bang-bang'")
+    refuse(
+        goal == "time" and (switch_price or weight_price),
+        "goal='time' takes no switch_price and no weight_price: they would be ignored",
+    )
+    refuse(
+        goal == "time" and certify not in ("auto", "none"),
+        f"goal='time' takes no certify={certify!r} (its answer is a local one); use 'auto' or 'none'",
+    )
+    refuse(goal != "time" and tolerance, "tolerance is for goal='time' only; it would be ignored here")
+    if certify == "value-function":
+        need("certify", "certify='value-function'")

@@ -19,25 +19,43 @@ def baseline_energy(window: Window) -> float:
     return window.baseline
 
 
-def step_result(window: Window, how: str, notes: tuple[str, ...]) -> SearchResult:
-    """The best single step, certified against every admissible schedule."""
+def exact_result(
+    window: Window, most: int | None, how: str, notes: tuple[str, ...], switch_price: float = 0.0
+) -> SearchResult:
+    """The best schedule with at most `most` jumps on [s, T), certified against every admissible schedule."""
+    if most == 1:
+        return _step_result(window, how, notes, switch_price)
+    return _bang_bang_result(window, most, how, notes, switch_price)
+
+
+def _step_result(window: Window, how: str, notes: tuple[str, ...], switch_price: float) -> SearchResult:
+    """The best single step."""
     found = stationary_steps(window)
-    tau, value = min(found, key=lambda pair: pair[1])
+
+    def priced(pair: tuple[float, float]) -> float:
+        """Only ε = 1 until T has no jump."""
+        return pair[1] + switch_price * (pair[0] < window.t1)
+
+    tau, value = min(found, key=priced)
     none, at_once = Bang(0, np.zeros(0)), window.baseline
     # Where θ(s) is θ*₋, or no step gains more than rounding, there is nothing to wait for.
-    if window.control.at_target(window.begin) or at_once <= value + window.noise(none, at_once):
+    at_once_is_best = priced((window.s, at_once)) <= priced((tau, value)) + window.noise(none, at_once)
+    if window.control.at_target(window.begin) or at_once_is_best:
         tau, value = window.s, at_once
     inside = window.s < tau < window.t1
     bang = Bang(1, np.array([tau])) if inside else Bang(int(tau >= window.t1), np.zeros(0))
     residual = 0.0 if is_reached(window, value, bang) else violation(window, bang)[0]
     certificate = best_certificate(window, value, how)
     notes = (*notes, *precision_notes(window))
-    return _result(window, bang, Step(tau), value, residual, certificate, "step", notes, stationary=tuple(found))
+    objective = value + switch_price * jumps(bang)
+    return _result(window, bang, Step(tau), residual, certificate, notes, objective, stationary=tuple(found))
 
 
-def bang_bang_result(window: Window, how: str, notes: tuple[str, ...], switch_price: float = 0.0) -> SearchResult:
+def _bang_bang_result(
+    window: Window, most: int | None, how: str, notes: tuple[str, ...], switch_price: float
+) -> SearchResult:
     """The best bang-bang schedule."""
-    found = search_bang_bang(window, switch_price)
+    found = search_bang_bang(window, switch_price, most)
     best = found[0]
     single = window.control.single is not None
     dim = len(window.begin)
@@ -51,15 +69,15 @@ def bang_bang_result(window: Window, how: str, notes: tuple[str, ...], switch_pr
         notes = (*notes, f"{why}: arcs with ε strictly between 0 and 1 may be better than any bang-bang schedule; "
                  "compare family='piecewise-constant'")  # fmt: skip
     notes = (*notes, *precision_notes(window))
-    if best.residual > UNSETTLED and single and not window.price:
+    if best.residual > UNSETTLED and single and not window.price and most is None:
         notes = (*notes, f"Pontryagin's principle fails (residual {best.residual:.2g}) and no search from further starts was "
                  "better: another schedule may be")  # fmt: skip
     value = best.value - switch_price * jumps(best.bang)
-    certificate = best_certificate(window, value, how, best, switch_price)
+    certificate = best_certificate(window, value, how, best, constrained=most is not None or switch_price > 0)
     starts = sum(local.starts for local in found)
     return _result(
-        window, best.bang, as_schedule(window, best.bang), value, best.residual, certificate, "bang-bang", notes,
-        starts=starts, agreed=best.starts, objective=best.value,
+        window, best.bang, as_schedule(window, best.bang), best.residual, certificate, notes, best.value,
+        starts=starts, agreed=best.starts,
     )  # fmt: skip
 
 
@@ -77,18 +95,19 @@ def _waited(window: Window) -> Vector:
 
 
 def best_certificate(
-    window: Window, value: float, how: str, best: Local | None = None, switch_price: float = 0.0
+    window: Window, value: float, how: str, best: Local | None = None, constrained: bool = False
 ) -> Certificate:
     """A bound on every admissible schedule, from the best bang-bang one where there is a dual.
 
-    With a price on switches the bound is one on the rest of the objective, which is no larger.
+    Where `best` is `constrained` (a price on switches, a limit on their number), the bound is one on the energy without
+    that, which is no larger.
     """
     if is_reached(window, value, None if best is None else best.bang):
         return Certificate("reached", 0.0, value)
     single = window.control.single is not None
     end: Vector | None = None
     if how in ("auto", "dual") and single and not window.price:
-        if best is None or switch_price:
+        if best is None or constrained:
             best = search_bang_bang(window)[0]
         end = window.ends(best.bang.first, best.bang.switches[None])[0]
     return certify(window, value, end, how, single)
@@ -118,10 +137,10 @@ def arcs_of(window: Window, bang: Bang) -> tuple[Arc, ...]:
     return tuple(arcs)
 
 
-def _result(window, bang, schedule, value, residual, certificate, family, notes, **more) -> SearchResult:
+def _result(window, bang, schedule, residual, certificate, notes, objective, **more) -> SearchResult:
     energy = float(window.control.energy(window.ends(bang.first, bang.switches[None])[0]))
     return SearchResult(
         schedule=schedule, energy=energy, baseline_energy=baseline_energy(window), pontryagin_residual=residual,
-        switches=len(bang.switches), certificate=certificate, family=family, seconds=0.0, notes=notes,
-        structure=arcs_of(window, bang), objective=more.pop("objective", value), **more,
+        switches=len(bang.switches), certificate=certificate, family="bang-bang", seconds=0.0, notes=notes,
+        structure=arcs_of(window, bang), objective=objective, **more,
     )  # fmt: skip

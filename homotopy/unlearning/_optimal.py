@@ -12,7 +12,7 @@ from .._checks import Number, Theta, Whole, number
 from .._errors import RequestError
 from ..flow import Constant, simulate
 from ..problem import Problem, on_problem
-from ..scheduler import search
+from ..scheduler import AbstractFamily, search
 from . import _checks
 from ._result import Unlearned
 
@@ -26,7 +26,7 @@ def optimal_schedule(
     train_steps: Whole,
     unlearn_steps: Whole,
     origin: str = "trained",
-    family: str = "bang-bang",
+    family: AbstractFamily | str = "bang-bang",
     target: Theta | None = None,
     **options: Any,
 ) -> Unlearned:

@@ -18,7 +18,7 @@ import numpy as np
 import scipy.linalg
 import scipy.optimize
 
-from homotopy import MLP, Problem, Step, datasets, energy, search, simulate
+from homotopy import MLP, Levels, Problem, Step, datasets, energy, search, simulate
 from homotopy.scheduler import (
     Bang,
     BangBangFlow,
@@ -259,9 +259,9 @@ def network(quick: bool) -> None:
         theta0 = problem.initial(seed)
         target = simulate(problem, Step(0.0), theta0, t1=200.0, ts=[200.0]).theta1
         s, t1, starts = 0.4, 4.0, 4
-        options: dict[str, Any] = {"s": s, "t1": t1, "target": target, "family": "piecewise-constant", "pieces": 50}
-        _, cold = timed(search, problem, theta0, starts=starts, **options)
-        result, warm = timed(search, problem, theta0, starts=starts, **options)
+        options: dict[str, Any] = {"s": s, "t1": t1, "target": target, "family": Levels(pieces=50, starts=starts)}
+        _, cold = timed(search, problem, theta0, **options)
+        result, warm = timed(search, problem, theta0, **options)
         arcs = [arc.kind for arc in result.structure]
         print(f"  seed {seed}: E = {result.energy:.8g} (baseline {result.baseline_energy:.5g}), {warm:.2f} s warm, "
               f"{cold:.1f} s with compilation; {result.agreed} of {result.starts} starts agreed; "

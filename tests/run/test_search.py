@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from types import SimpleNamespace
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from homotopy import (
     search_all,
 )  # fmt: skip
 from homotopy.run import load_run, main
+from homotopy.run._search import Options
+from homotopy.scheduler import FAMILIES
 from homotopy.scheduler._gain import gains, spoken_gain
 
 
@@ -91,6 +94,10 @@ def test_every_row_in_turn(table, capsys):
     slowest = np.linalg.eigvalsh(problem.hessian(np.zeros(3), 1.0))[0]
     alone = search(problem, np.zeros(3), t1=2 / slowest, family="bang-bang", certify="none")
     assert float(data["energy"][7]) == pytest.approx(alone.energy, rel=1e-9, abs=1e-25)
+
+
+def test_the_families_are_those_of_search():
+    assert set(get_args(get_type_hints(Options)["family"])) == set(FAMILIES)
 
 
 ROW = ["--data", "table.csv", "--target", "y", "--delete", "0"]

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..._errors import WorkError
 from ...endpoints import leave_one_out
-from ...scheduler import search
+from ...scheduler import Levels, search
 from .._evidence import median, once, share
 from .._hypothesis import Finding, Rule, Scale, claim
 from .._instances import network
@@ -228,5 +228,5 @@ def _network_structure(seed: int) -> dict[str, Any]:
     problem = network(seed, n=12).deleting(seed % 12)
     theta0 = problem.initial(seed)
     target = leave_one_out(problem, theta0=theta0).theta
-    best = search(problem, theta0, t1=10.0, family="piecewise-constant", target=target, pieces=10, starts=2, rtol=1e-6)
+    best = search(problem, theta0, t1=10.0, family=Levels(pieces=10, starts=2), target=target, rtol=1e-6)
     return {"singular arc": any(arc.kind == "singular" for arc in best.structure)}

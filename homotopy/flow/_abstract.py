@@ -1,0 +1,96 @@
+"""`AbstractSchedule`: what a weight ε(t) is, how it is saved, and how it says its text form."""
+
+import abc
+from collections.abc import Mapping
+from os import PathLike
+from typing import Annotated, Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from .._checks import Values
+from ._saved import made, plain, read, write
+from ._text import own_arguments, register
+
+
+class AbstractSchedule(eqx.Module):
+    """ε(t) for t ≥ 0; call it with a time or an array of times.
+
+    A class of one's own names `piecewise_constant` and the two methods below, in JAX; `flow.check` verifies before
+    anything runs that it keeps what it says. `unrestricted = True` allows weights outside [0, 1]. Such a class is
+    simulated, searched (`Parametric`), saved, plotted and compared like the package's own; with `text` it is also
+    parsed, and named so in legends:
+
+        class Bell(AbstractSchedule, text="bell:CENTRE,WIDTH"):
+            centre: Float[Array, ""]
+            width: Float[Array, ""]
+            piecewise_constant: ClassVar[bool] = False
+
+            def discontinuities(self):
+                return jnp.zeros(0)
+
+            def piece(self, index, t):
+                return jnp.exp(-(((t - self.centre) / self.width) ** 2))
+    """
+
+    piecewise_constant: eqx.AbstractClassVar[bool]
+    unrestricted: ClassVar[bool] = False
+
+    def __init_subclass__(cls, *, text: str | tuple[str, ...] = (), **options: Any) -> None:
+        super().__init_subclass__(**options)
+        register(cls, (text,) if isinstance(text, str) else text)
+
+    @abc.abstractmethod
+    def discontinuities(self) -> Float[Array, " k"]:
+        """The sorted times where ε or its derivative jumps (∞ for one that never comes)."""
+
+    @abc.abstractmethod
+    def piece(self, index: Int[Array, "..."] | int, t: Float[Array, "..."]) -> Float[Array, "..."]:
+        """ε(t) by the formula of the arc after `index` discontinuities, elementwise."""
+
+    def __call__(self, t: Annotated[Values, "*times"]) -> Float[Array, "..."]:
+        t = jnp.asarray(t, dtype=float)
+        values = jnp.asarray(self.piece(jnp.searchsorted(self.discontinuities(), t), t))
+        return values if jnp.issubdtype(values.dtype, jnp.inexact) else values.astype(float)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The class and the fields in numbers, texts and lists, for JSON; floats survive to the last bit.
+
+        Fields may hold numbers, arrays, texts, tuples, lists and dictionaries of these, and other schedules;
+        `RequestError` names the first that holds anything else.
+        """
+        return plain(self, AbstractSchedule)
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> "AbstractSchedule":
+        """The schedule that `to_dict` saved, of any class derived from `AbstractSchedule` that has been imported.
+
+        Nothing is imported and no constructor is run; `RequestError` where class, fields or shapes are not what they
+        should be.
+        """
+        return made(saved, AbstractSchedule)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write `to_dict` to the file `path` as JSON: aside first, then renamed. `homotopy.load` reads it."""
+        write(path, self.to_dict())
+
+    # How the class is written, where the numbers of its text are not the constructor's arguments one by one.
+
+    @classmethod
+    def from_numbers(cls, name: str, numbers: list[Any]) -> "AbstractSchedule":
+        """The schedule of a text that begins with `name`: its numbers, or its lists of numbers."""
+        return cls(*numbers)
+
+    def to_numbers(self) -> tuple[str, list[Any]]:
+        """The name and the numbers (or lists of numbers) of the text that `parse` turns into this schedule."""
+        return own_arguments(self)
+
+
+def load(path: str | PathLike[str]) -> AbstractSchedule:
+    """The schedule that `schedule.save(path)` wrote, of any class derived from `AbstractSchedule` that is imported.
+
+    Loading imports nothing and runs nothing that the file says. Raises `RequestError` for a file that is not there or
+    no schedule, another version, a class that is not known here, and fields or shapes that do not fit the class.
+    """
+    return made(read(path), AbstractSchedule)
