@@ -16,6 +16,7 @@ EXTRAS = {
         {"sklearn": "scikit-learn", "statsmodels": "statsmodels"}, "real data sets, and the membership-inference attack"
     ),
     "certify": Extra({"clarabel": "clarabel"}, "the value-function certificate of a search"),
+    "docs": Extra({"pdoc": "pdoc", "markdown_it": "markdown-it-py"}, "building the site of the documents"),
     "test": Extra(
         {"mpmath": "mpmath", "pandas": "pandas", "pytest": "pytest", "xdist": "pytest-xdist", "beartype": "beartype"},
         "the project's own tests",

@@ -1,4 +1,4 @@
-"""The verdicts as Markdown: the table of the README, and the one-page twin of the report."""
+"""The verdicts as Markdown: the table of docs/claims.md, and the one-page twin of the report."""
 
 from collections.abc import Sequence
 

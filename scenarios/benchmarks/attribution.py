@@ -1,4 +1,4 @@
-"""Speed and accuracy of the attributions as ratios in one run: `python -m scenarios.benchmarks.attribution`.
+"""Speed and accuracy of the attributions as ratios in one run: `python -m homotopy.scenarios.benchmarks.attribution`.
 
 * `tmc`: TMC-Shapley of 100 points with logistic refits, batched on the device, beside a loop over scikit-learn's fits on
   the same prefixes of the same permutations, at the accuracy that scikit-learn's tolerance gives and at ours.

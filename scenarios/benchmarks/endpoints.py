@@ -1,4 +1,4 @@
-"""Accuracy and speed of the endpoints beside their peers, in one run: `python -m scenarios.benchmarks.endpoints`.
+"""Accuracy and speed of the endpoints beside their peers, in one run: `python -m homotopy.scenarios.benchmarks.endpoints`.
 
 Five sections, each alone by `--only`: `linear` (closed forms), `slopes` (how their time grows with n), `loo` (all
 leave-one-out optima of a logistic regression against n warm-started refits), `pydvl` (influence on the same networks),

@@ -1,4 +1,4 @@
-"""Speed and accuracy of the flow engines beside SciPy, as ratios in one run: `python -m scenarios.benchmarks.flow`.
+"""Speed and accuracy of the flow engines beside SciPy, as ratios in one run: `python -m homotopy.scenarios.benchmarks.flow`.
 
 Every comparison solves the same instances to the same error on the same machine, one after the other. SciPy's gradient
 is NumPy for linear regression and jitted JAX for the network: what a careful user would write. Compile times are

@@ -1,4 +1,4 @@
-"""The scheduler beside its peers, in one run: `python -m scenarios.benchmarks.scheduler [--quick] [--only SECTION]`.
+"""The scheduler beside its peers, in one run: `python -m homotopy.scenarios.benchmarks.scheduler [--quick] [--only SECTION]`.
 
 Sections: `search` (one bang-bang search against CasADi + IPOPT multiple shooting, building included), `batch` (all
 deleted points, 256 trajectories), `certificate` (gaps where the residual's sign is certified, the value-function bound

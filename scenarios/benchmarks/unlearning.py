@@ -1,4 +1,4 @@
-"""Coupled SGD runs, vmapped over seeds and deleted points, beside loops: `python -m scenarios.benchmarks.unlearning`.
+"""Coupled SGD runs, vmapped over seeds and deleted points, beside loops: `python -m homotopy.scenarios.benchmarks.unlearning`.
 
 The job: R2D and retraining of a logistic model by mini-batch SGD, for every seed and every deleted point, on the same
 mini-batches. The NumPy loop does the same arithmetic run by run, the torch loop (if installed) too; both are timed on a

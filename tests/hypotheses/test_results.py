@@ -22,6 +22,6 @@ def test_the_statement_is_this_one_and_the_verdict_follows_from_the_evidence(id)
     assert hypothesis.rule(result.evidence) == result.verdict
 
 
-def test_the_readme_shows_these_verdicts():
-    readme = (PATH.parents[2] / "README.md").read_text(encoding="utf-8")
-    assert verdict_table(list(RESULTS.values())).strip() in readme
+def test_the_page_of_the_claims_shows_these_verdicts():
+    page = (PATH.parents[2] / "docs" / "claims.md").read_text(encoding="utf-8")
+    assert verdict_table(list(RESULTS.values())).strip() in page
