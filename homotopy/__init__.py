@@ -7,6 +7,17 @@ in between. Importing this package turns JAX's 64-bit floats on: every claim her
 
 The public names, and JAX itself, are loaded on first use: the command line answers `--help` before the solvers are
 imported, can set their switches first, and listens to Ctrl-C before anything takes long.
+
+Every public name has an example, and all of them continue these lines: three models of 20 points, of which J = {3} is
+to be deleted, and a start θ₀ for the first.
+
+    >>> import jax.numpy as jnp, numpy as np
+    >>> from homotopy import *
+    >>> data = datasets.random_linear(n=20, d=2, seed=0)
+    >>> problem = Problem(LinearRegression(), data, delete=3)
+    >>> classes = Problem(LogisticRegression(), Dataset(data.x, data.y > 0), delete=3, ridge=1.0)
+    >>> network = Problem(MLP(width=3), datasets.teacher_student(n=20), delete=3, ridge=0.1)
+    >>> theta0 = problem.initial(0)
 """
 
 import ast

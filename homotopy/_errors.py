@@ -7,8 +7,31 @@ the message is one line that says what is wrong and what would be right.
 
 
 class RequestError(ValueError):
-    """What was asked for cannot be done as asked; the message says what would be right."""
+    """What was asked for cannot be done as asked; the message says what would be right.
+
+    Command line: exit code 2.
+
+    Example (continues the package's):
+
+        >>> try:
+        ...     problem.deleting(20)
+        ... except RequestError as error:
+        ...     print(error)
+        delete must lie in 0…19 (the data set has 20 points), but names 20
+    """
 
 
 class WorkError(RuntimeError):
-    """The computation failed (divergence, step limit, no convergence); the message says what to try."""
+    """The computation failed (divergence, step limit, no convergence); the message says what to try.
+
+    Command line: exit code 1.
+
+    Example (continues the package's):
+
+        >>> separable = Problem(LogisticRegression(), Dataset(data.x, data.x[:, 0] > 0), delete=3)
+        >>> try:
+        ...     optimum(separable)
+        ... except WorkError as error:
+        ...     print(str(error)[:41])
+        the classes are separable by a hyperplane
+    """

@@ -39,11 +39,21 @@ _STUCK = 0.01  # share of accepted proposals below which a chain says nothing
 
 
 class ChainsWarning(UserWarning):
-    """The chains disagree, are biased, or say too little for the interval that was asked for."""
+    """`bayesian_influence` warns: chains disagree, are biased, or say too little for the interval that was asked for.
+
+    Example (continues the package's):
+
+        >>> import warnings
+        >>> options = {"inverse_temperature": 1.0, "localisation": 1.0, "draws": 200, "chains": 2}
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("error", ChainsWarning)
+        ...     print(bayesian_influence(problem, optimum(problem).theta, **options).rhat < 1.1)
+        True
+    """
 
 
 class BayesianInfluence(eqx.Module):
-    """−Cov(ℓ_i, φ_q) with its diagnostics.
+    """−Cov(ℓ_i, φ_q) with its diagnostics (arXiv 2509.26544; mathematics §10).
 
     `influence` (queries, n) = ∂E[φ_q]/∂β_i: − = adding the point lowers the query, in units of query × loss.
     `standard_error` (queries, n) from the spread over half-chains. `bias` (queries, n) is what the step adds, estimated
@@ -51,7 +61,16 @@ class BayesianInfluence(eqx.Module):
     "mala". `rhat` is the largest split-R̂ over the losses and the queries, `ess` the smallest effective sample size, of
     `draws` × `chains` kept draws. `gradients` counts gradients of the whole risk. `means` (n,) are the posterior means
     of the losses. `step` is the mean over chains, `acceptance` the smallest share of accepted proposals of a chain (1
-    where none is refused).
+    where none is refused). `inverse_temperature`, `localisation` and `method` are those of `bayesian_influence`.
+
+    Example (continues the package's):
+
+        >>> options = {"inverse_temperature": 1.0, "localisation": 1.0, "draws": 200, "chains": 2}
+        >>> found = bayesian_influence(problem, optimum(problem).theta, **options)
+        >>> print(found.influence.shape, found.removal.shape, found.interval().shape, found.method)
+        (20, 20) (20, 20) (20, 20, 2) mala
+        >>> print(found.rhat < 1.1, found.ess > 50, found.acceptance > 0.3)
+        True True True
     """
 
     influence: Float[Array, "queries n"]
@@ -127,9 +146,10 @@ def bayesian_influence(
 ) -> BayesianInfluence:
     """−Cov(ℓ_i, φ_q) (queries, n) under p(w) ∝ exp(−β R_1(w) − ½γ‖w − θ*‖²) around `theta` = θ*.
 
-    `inverse_temperature` β > 0 and `localisation` γ ≥ 0 as in the module's text (R_1 = nL is a sum over points);
-    `draws` are kept per chain, after `burn_in` draws (draws/10 when not given) and every `thin`-th step. `queries`: a
-    `Dataset` (the training points when None: the influence is then symmetric) or a function θ ↦ (queries,).
+    Source: arXiv 2509.26544; mathematics §10. `inverse_temperature` β > 0 and `localisation` γ ≥ 0 as in the module's
+    text (R_1 = nL is a sum over points); `draws` are kept per chain, after `burn_in` draws (draws/10 when not given)
+    and every `thin`-th step. `queries`: a `Dataset` (the training points when None: the influence is then symmetric) or
+    a function θ ↦ (queries,).
 
     `method`: "mala" (Metropolis-adjusted, whole gradients: exact at every step size), "langevin" (underdamped, Diffrax's
     ALIGN with `friction`, 2 when not given) or "sgld" (Euler; random batches of `batch_size` points, all when None). The
@@ -142,6 +162,14 @@ def bayesian_influence(
     the 95 % interval is wider than ±`half_width` × the largest |influence|, saying how many draws would do. Raises
     `RequestError` for an improper posterior (γ = 0 on a singular model), queries that the problem's loss cannot judge and
     options that would be ignored, `WorkError` if the step is so large that the chains diverge or stand still.
+
+    Example (continues the package's):
+
+        >>> options = {"inverse_temperature": 1.0, "localisation": 1.0}
+        >>> found = bayesian_influence(problem, optimum(problem).theta, draws=200, chains=2, **options)
+        >>> exact = gaussian_bayesian_influence(problem, optimum(problem).theta, **options)
+        >>> print(jnp.abs(found.influence - exact).max() < 0.5 * jnp.abs(exact).max())
+        True
     """
     theta = problem.check_theta(theta, "theta")
     beta, gamma = temperatures(inverse_temperature, localisation)

@@ -9,8 +9,17 @@ from .._errors import RequestError
 
 
 def split_rhat(draws: Float[np.ndarray, "chains draws k"]) -> Float[np.ndarray, " k"]:
-    """Rank-normalised split-R̂ of k quantities: √(variance of all halves together / variance within them), the larger
-    of the bulk and the folded one. 1 where the chains agree; above 1.01 they have not mixed well, above 1.1 not at all.
+    """Rank-normalised split-R̂ (k,) of k quantities from `draws` (chains, draws, k) (Vehtari et al. 2021).
+
+    √(variance of all halves together / variance within them), the larger of the bulk and the folded one. 1 where the
+    chains agree; above 1.01 they have not mixed well, above 1.1 not at all. Raises `RequestError` for fewer than 4
+    draws.
+
+    Example (continues the package's):
+
+        >>> draws = np.random.default_rng(0).normal(size=(4, 100, 2))
+        >>> print(split_rhat(draws) < 1.05, split_rhat(draws + 3.0 * np.arange(4)[:, None, None]) > 1.1)
+        [ True  True] [ True  True]
     """
     halves = _halves(draws)
     folded = np.abs(halves - np.median(halves, axis=(0, 1), keepdims=True))
@@ -18,8 +27,17 @@ def split_rhat(draws: Float[np.ndarray, "chains draws k"]) -> Float[np.ndarray, 
 
 
 def effective_sample_size(draws: Float[np.ndarray, "chains draws k"]) -> Float[np.ndarray, " k"]:
-    """How many independent draws say as much about the mean, over all (split) chains, by Geyer's initial monotone
-    sequence of autocorrelations."""
+    """How many independent draws say as much about the mean as `draws` (chains, draws, k), for each quantity (k,).
+
+    Over all (split) chains, by Geyer's initial monotone sequence of autocorrelations (Vehtari et al. 2021). Raises
+    `RequestError` for fewer than 4 draws.
+
+    Example (continues the package's):
+
+        >>> draws = np.random.default_rng(0).normal(size=(4, 100, 2))
+        >>> print(effective_sample_size(draws) > 200, effective_sample_size(np.repeat(draws, 10, axis=1)) < 1000)
+        [ True  True] [ True  True]
+    """
     halves = _halves(draws)
     m, n, _ = halves.shape
     size = 2 ** int(np.ceil(np.log2(2 * n)))

@@ -33,7 +33,13 @@ class DescentRun(eqx.Module):
     """A training run: iterates `thetas` (steps+1, dim), `weights` (steps, n) of the points in each step, `step` η.
 
     θ_{k+1} = θ_k − η (Σ_i weights[k, i] ∇ℓ_i(θ_k) + ρθ_k). For batches of b points the weights are n/b on the batch, so
-    that a step's gradient is that of the whole risk in the mean.
+    that a step's gradient is that of the whole risk in the mean (mathematics §10).
+
+    Example (continues the package's):
+
+        >>> run = descend(problem, theta0, step=0.01, steps=20)
+        >>> run.thetas.shape, run.weights.shape, run.times[-1].item()
+        ((21, 2), (20, 20), 0.2)
     """
 
     thetas: Float[Array, "k dim"]
@@ -54,10 +60,18 @@ def descend(
     problem: Problem, theta0: Theta, *, step: Number, steps: Whole, batch_size: Whole | None = None, seed: Whole = 0,
     point_weights: Annotated[Values, "*steps n"] | None = None,
 ) -> DescentRun:  # fmt: skip
-    """Gradient descent from θ₀, on all points or on random batches without replacement in every epoch.
+    """Gradient descent θ ← θ − η∇R(θ) from θ₀ (dim,), on all points or on random batches.
+
+    Batches are drawn without replacement in every epoch.
 
     `point_weights` (n,) or (steps, n) multiplies the weight of the points: 0 leaves one out, the batches unchanged.
-    `WorkError` if it diverges.
+    `WorkError` if it diverges, `RequestError` for weights of another shape. Mathematics §10.
+
+    Example (continues the package's):
+
+        >>> run = descend(problem, theta0, step=0.01, steps=20, batch_size=5, seed=0)
+        >>> run.weights[0].sum().item()
+        20.0
     """
     theta0 = problem.check_theta(theta0)
     step, steps, seed = number(step, "step", above=0.0), whole(steps, "steps", 1, 10**9), whole(seed, "seed", 0)
@@ -89,10 +103,19 @@ def descend(
 
 @on_problem
 def sgd_influence(problem: Problem, run: DescentRun, queries: Queries | None = None) -> Float[Array, "queries n"]:
-    """The exact derivative of the queries at θ_K by the weights of the points in `run`, negated (Hara et al. 2019).
+    """Minus the derivative (queries, n) of the queries at θ_K by the weights of the points in `run` (Hara et al. 2019).
+
+    + = removing the point from the run raises the query. Exact for descent:
+    Σ_k η g_qᵀ(I − ηH_{K−1}) … (I − ηH_{k+1})∇ℓ_j(θ_k)n_kj.
 
     One backward pass for all queries and points together. `queries` as in `flow_influence_kernel`: None for the
-    components of θ_K.
+    components of θ_K. Raises `RequestError` for queries that do not fit. Mathematics §10.
+
+    Example (continues the package's):
+
+        >>> run = descend(problem, theta0, step=0.01, steps=20)
+        >>> sgd_influence(problem, run).shape, sgd_influence(problem, run, queries=data.subset([0, 1])).shape
+        ((2, 20), (2, 20))
     """
     instance(run, "run", DescentRun, "what descend(problem, …) gives")
     asked = query_gradients(problem, run.thetas[-1], queries)
@@ -124,10 +147,17 @@ def tracin(
     scales: Annotated[Values, "*k"],
     queries: Dataset | None = None,
 ) -> Float[Array, "queries n"]:
-    """Σ_c scales_c ∇φ_q(θ_c)·∇ℓ_j(θ_c) over checkpoints `thetas` (c, dim) (Pruthi et al. 2020).
+    """Σ_c scales_c ∇φ_q(θ_c)·∇ℓ_j(θ_c) (queries, n) over checkpoints `thetas` (c, dim) (Pruthi et al. 2020).
 
     `scales` (c,) or one number: the training time that a checkpoint stands for, η × steps between checkpoints. The
-    queries are the losses of a `Dataset` (the training points when None).
+    queries are the losses of a `Dataset` (the training points when None). + = removing the point raises the query.
+    Raises `RequestError` for shapes and queries that do not fit. Mathematics §10.
+
+    Example (continues the package's):
+
+        >>> run = descend(problem, theta0, step=0.01, steps=20)
+        >>> tracin(problem, run.thetas[:-1], 0.01).shape
+        (20, 20)
     """
     checkpoints = _checkpoints(problem, thetas)
     weights = np.asarray(as_floats(scales, "scales"))
@@ -152,7 +182,16 @@ def _tracin(problem, checkpoints, scales, asked):
 def grad_dot(
     problem: Problem, theta: Theta, queries: Dataset | None = None, *, scale: Number = 1.0
 ) -> Float[Array, "queries n"]:
-    """scale · ∇φ_q(θ)·∇ℓ_j(θ) at the end of training; with `scale` the whole training time it is TracIn by one term."""
+    """scale · ∇φ_q(θ)·∇ℓ_j(θ) (queries, n) at θ `theta` (dim,), the end of training (Charpiat et al. 2019).
+
+    With `scale` the whole training time it is TracIn by one term; queries, sign and errors as in `tracin` (raises as
+    it).
+
+    Example (continues the package's):
+
+        >>> print(grad_dot(problem, optimum(problem).theta)[3, 3].round(3))
+        0.543
+    """
     return tracin(problem, problem.check_theta(theta, "theta")[None, :], scale, queries)
 
 
@@ -166,7 +205,7 @@ def source_influence(
     segments: Whole = 3,
     hessian: str = "gauss-newton",
 ) -> Float[Array, "queries n"]:
-    """SOURCE (Bae et al. 2024, arXiv 2405.12186): unrolling with the curvature standing still on each segment.
+    """SOURCE (Bae et al. 2024, arXiv 2405.12186): unrolling with H standing still on each segment (queries, n).
 
     `thetas` (c, dim) are checkpoints at the times `ts` (c,) (t = kη), the last at the end of training; time is cut into
     `segments` of equal length from ts[0] on. On segment l of length τ_l the Hessian H̄_l and the gradients ḡ_lj are
@@ -175,7 +214,14 @@ def source_influence(
         influence_qj = Σ_l g_qᵀ (Π_{m>l} e^{−τ_m H̄_m}) H̄_l⁻¹(I − e^{−τ_l H̄_l}) ḡ_lj.
 
     One segment of length → ∞ at a minimum is the influence function; segments shorter and shorter the exact flow
-    sensitivity (with hessian="exact"). `hessian`: "gauss-newton" (the paper's choice) or "exact".
+    sensitivity (with hessian="exact"). `hessian`: "gauss-newton" (the paper's choice) or "exact". + = removing the
+    point raises the query; `queries` as in `sgd_influence`. Raises `RequestError` for shapes that do not fit.
+
+    Example (continues the package's):
+
+        >>> run = descend(problem, theta0, step=0.01, steps=20)
+        >>> source_influence(problem, run.thetas, run.times, segments=2).shape
+        (2, 20)
     """
     checkpoints = _checkpoints(problem, thetas)
     at = np.asarray(as_floats(ts, "ts"))

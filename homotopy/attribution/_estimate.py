@@ -36,7 +36,17 @@ class ShapleyEstimate:
     allowed for; `change` is the mean relative change over the last 100 permutations (∞ before there are 200);
     `converged` says whether the criterion that was asked for was met, and `reason` which one or what is missing;
     `evaluations` counts trained subsets (or gradient steps). `counts` (h,) and `running` (h, n) are the estimates after
-    each batch.
+    each batch. `method` and `seed` are the run's, `squares` (n,) what the errors are made of. Ghorbani and Zou 2019.
+
+    Example (continues the package's):
+
+        >>> game = lambda mask: float(np.arange(20.0)[mask].sum() ** 2)
+        >>> found = truncated_monte_carlo_shapley(game, 20, permutations=50, truncation=0.0)
+        >>> print(found.values.shape, found.permutations, found.converged, found.interval().shape)
+        (20,) 50 False (20, 2)
+        >>> more = truncated_monte_carlo_shapley(game, 20, permutations=100, truncation=0.0, state=found)
+        >>> print(more.permutations, more.counts.shape == (len(more.running),))
+        100 True
     """
 
     values: Float[np.ndarray, " n"]

@@ -31,9 +31,16 @@ class FlowKernel(eqx.Module):
 
     `kernel` (queries, times, n): change of the query per unit of weight added to point j per unit of time at t; sum
     convention. `removal` (queries, times, n) = −∫_t^T k ds: change of the query, to first order, when a unit of the
-    point's weight is taken away from t on (a deleted point under ε(t) < 1 has less than that); its first time slice, when
-    `ts` starts at 0, is the influence of the point on the whole training: + = removing the point increases the query,
-    the sign of `influence_matrix`.
+    point's weight is taken away from t on (a deleted point under ε(t) < 1 has less than that); its first time slice,
+    when `ts` starts at 0, is the influence of the point on the whole training: + = removing the point increases the
+    query, the sign of `influence_matrix`. `ts` (times,), `thetas` (times, dim) and `theta1` (dim,) are the trajectory,
+    `steps` (queries,) those of the adjoint solves. Mathematics §10.
+
+    Example (continues the package's):
+
+        >>> kernel = flow_influence_kernel(problem, theta0, t1=0.2, ts=[0.0, 0.1, 0.2])
+        >>> kernel.kernel.shape, kernel.removal.shape, kernel.thetas.shape
+        ((2, 3, 20), (2, 3, 20), (3, 2))
     """
 
     ts: Float[Array, " times"]
@@ -65,12 +72,21 @@ def flow_influence_kernel(
     rtol: Number = 1e-9,
     atol: Number = 1e-11,
 ) -> FlowKernel:
-    """k_qj(t) and −∫_t^T k_qj for all n points, at `ts` (101 equal steps of [0, t1] when not given).
+    """The kernel k_qj(t) and its integral −∫_t^T k_qj, (queries, times, n) each, for all n points.
+
+    δφ_q(θ(T)) = ∫₀ᵀ k_qj(t) δw_j(t) dt, at `ts` (101 equal steps of [0, t1] when not given).
 
     `queries`: None for θ(T) itself (queries = dim, row r is the r-th component of θ(T)), a `Dataset` for the losses of
     its points, a function θ ↦ (queries,), or gradients (queries, dim) at θ(T). `schedule` is ε(t) of the deleted set
     (ε ≡ 1 when not given); the weight that is perturbed is that of every single point. Cost: one forward solve and one
-    adjoint solve per query, whatever n. Raises as `simulate` does.
+    adjoint solve per query, whatever n. Raises as `simulate` does. Mathematics §10.
+
+    Example (continues the package's):
+
+        >>> kernel = flow_influence_kernel(problem, theta0, t1=0.2, ts=[0.0, 0.1, 0.2])
+        >>> moved = sensitivity(problem, Constant(1.0), theta0, t1=0.2)
+        >>> print(jnp.allclose(kernel.removal[:, 0, 3], -moved.sensitivities[-1], rtol=1e-5))
+        True
     """
     theta0 = problem.check_theta(theta0)
     schedule = Constant(1.0) if schedule is None else schedule

@@ -24,12 +24,19 @@ def gaussian_bayesian_influence(
     queries: Dataset | None = None,
     leading: bool = False,
 ) -> Float[Array, "queries n"]:
-    """The same −Cov(ℓ_i, ℓ_q) in closed form for least squares, whose posterior is Gaussian (mathematics §10):
+    """The −Cov(ℓ_i, ℓ_q) (queries, n) of `bayesian_influence` in closed form for least squares (mathematics §10):
 
         Cov(ℓ_i, ℓ_q) = g_iᵀΣg_q + ½‖J_iΣJ_qᵀ‖²_F,   Σ = (βH + γI)⁻¹, gradients at its mean θ* − Σβ∇R_1(θ*).
 
     `leading=True` leaves the second term out, which vanishes against the first as β → ∞; it is then −1/β times the
-    damped influence (λ = γ/(βn) in the mean convention), and at θ* defined for every model. Raises as the sampler does.
+    damped influence (λ = γ/(βn) in the mean convention), and at θ* defined for every model. Raises as the
+    sampler does.
+
+    Example (continues the package's):
+
+        >>> options = {"inverse_temperature": 1.0, "localisation": 1.0}
+        >>> print(f"{gaussian_bayesian_influence(problem, optimum(problem).theta, **options)[3, 3]:.4f}")
+        -0.0365
     """
     theta = problem.check_theta(theta, "theta")
     beta, gamma = temperatures(inverse_temperature, localisation)

@@ -20,7 +20,17 @@ from ._shapley import Value, evaluate
 
 @dataclass(frozen=True)
 class DatamodellingScore:
-    """Rank correlation of predicted and actual utilities of random subsets, with a bootstrap interval over subsets."""
+    """Rank correlation `score` of `predicted` (m,) and `actual` (m,) utilities of random subsets (Park et al. 2023).
+
+    `interval` is a percentile bootstrap over subsets at `level`. Made by `linear_datamodelling_score`, which raises.
+
+    Example (continues the package's):
+
+        >>> value = lambda mask: float(np.arange(20.0)[mask].sum())
+        >>> score = linear_datamodelling_score(np.arange(20.0), value, subsets=50)
+        >>> print(round(score.score, 3), score.predicted.shape, score.actual.shape)
+        1.0 (50,) (50,)
+    """
 
     score: float
     interval: tuple[float, float]
@@ -50,7 +60,15 @@ def linear_datamodelling_score(
     """Spearman's ρ between Σ_{i∈S} scores_i and v(S) over random S of `fraction`·n points (Park et al. 2023, LDS).
 
     `value` as in `exact_shapley`. `actual` (subsets,) are the v(S) of `datamodelling_subsets` with the same seed, when
-    they are known already: one set of retrainings judges many scores. The interval is a percentile bootstrap.
+    they are known already: one set of retrainings judges many scores. The interval is a percentile bootstrap. `scores`
+    are (n,), + = the point raises v. Raises `RequestError` for shapes and options that do not fit, `WorkError` where v
+    is not finite.
+
+    Example (continues the package's):
+
+        >>> value = lambda mask: float(np.arange(20.0)[mask].sum())
+        >>> print(round(linear_datamodelling_score(np.arange(20.0), value, subsets=50).score, 3))
+        1.0
     """
     scores = _scores(scores)
     if not 0 < number(level, "level") < 1:
@@ -69,7 +87,16 @@ def linear_datamodelling_score(
 def datamodelling_subsets(
     n: Whole, *, subsets: Whole = 100, fraction: Number = 0.5, seed: Whole = 0
 ) -> Bool[np.ndarray, "m n"]:
-    """The random subsets (subsets, n) of `linear_datamodelling_score`."""
+    """The random subsets (subsets, n), boolean, of `linear_datamodelling_score` (Park et al. 2023).
+
+    Each holds `fraction`·n points. Raises `RequestError` where that leaves none or all, and for fewer than 3 subsets.
+
+    Example (continues the package's):
+
+        >>> masks = datamodelling_subsets(20, subsets=50)
+        >>> print(masks.shape, masks[0].sum())
+        (50, 20) 10
+    """
     n, subsets, seed = whole(n, "n", 2, 10**9), whole(subsets, "subsets", 3, 10**9), whole(seed, "seed", 0)
     fraction = number(fraction, "fraction", least=0.0, most=1.0)
     size = round(fraction * n)
@@ -92,7 +119,14 @@ def removal_curve(
 ) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
     """How many points are removed (k,), and v of the rest (k,), the most valuable first (or last: `best_first=False`).
 
-    Removing valuable points first should make v fall fast; equal scores keep the order of the rows.
+    Removing valuable points first should make v fall fast; equal scores keep the order of the rows. `scores` (n,),
+    + = valuable; `value` as in `exact_shapley`. Raises `RequestError` for counts outside 0…n. Ghorbani and Zou 2019.
+
+    Example (continues the package's):
+
+        >>> counts, values = removal_curve(np.arange(20.0), lambda mask: float(np.arange(20.0)[mask].sum()), counts=[0, 5, 10])
+        >>> print(counts, values)
+        [ 0  5 10] [190. 105.  45.]
     """
     return _curve(scores, value, counts, best_first, vectorised, keep=False)
 
@@ -105,7 +139,16 @@ def addition_curve(
     best_first: bool = True,
     vectorised: bool = False,
 ) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    """How many points are in (k,), and v of them (k,), the most valuable first: v should rise fast."""
+    """How many points are in (k,), and v of them (k,), the most valuable first: v should rise fast.
+
+    Arguments, errors (raises as it does) and source as in `removal_curve` (Ghorbani and Zou 2019).
+
+    Example (continues the package's):
+
+        >>> counts, values = addition_curve(np.arange(20.0), lambda mask: float(np.arange(20.0)[mask].sum()), counts=[0, 5, 10])
+        >>> print(counts, values)
+        [ 0  5 10] [  0.  85. 145.]
+    """
     return _curve(scores, value, counts, best_first, vectorised, keep=True)
 
 
@@ -124,8 +167,16 @@ def _curve(scores, value, counts, best_first, vectorised, *, keep):
 
 
 def mislabel_auc(scores: Annotated[Values, "*m n"], wrong: Annotated[Values, "n"]) -> float:
-    """Area under the ROC curve of finding the points `wrong` (n,) (boolean) by their low scores: 1 = all at the bottom,
-    0.5 = chance (Mann–Whitney, ties count half)."""
+    """Area under the ROC curve of finding the points `wrong` (n,) (boolean) by their low `scores` (n,).
+
+    1 = all at the bottom, 0.5 = chance (Mann–Whitney 1947, ties count half). Raises `RequestError` for shapes that do
+    not fit, and where none or all are wrong.
+
+    Example (continues the package's):
+
+        >>> mislabel_auc([0.1, 0.9, 0.8, 0.7], [True, False, False, False])
+        1.0
+    """
     scores = _scores(scores)
     wrong = as_array(wrong)
     if wrong.shape != scores.shape or wrong.dtype != bool:
@@ -138,7 +189,15 @@ def mislabel_auc(scores: Annotated[Values, "*m n"], wrong: Annotated[Values, "n"
 
 
 def rank_agreement(scores: Annotated[Values, "*m n"], reference: Annotated[Values, "n"]) -> float:
-    """Spearman's ρ of two attributions of the same points; 0 where one of them is constant."""
+    """Spearman's ρ of two attributions (n,) of the same points; 0 where one of them is constant.
+
+    Spearman 1904. Raises `RequestError` for lengths that differ.
+
+    Example (continues the package's):
+
+        >>> print(round(rank_agreement([0.1, 0.2, 0.3], [1.0, 5.0, 9.0]), 6))
+        1.0
+    """
     scores, reference = _scores(scores), _scores(reference)
     if scores.shape != reference.shape:
         raise RequestError(

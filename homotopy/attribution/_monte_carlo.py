@@ -32,12 +32,13 @@ def truncated_monte_carlo_shapley(
     vectorised: bool = False,
     progress: Watch = False,
 ) -> ShapleyEstimate:
-    """Shapley values (n,) with intervals, from the marginal contributions along random permutations; + = raises v.
+    """Shapley values (n,) with intervals, from marginal contributions along random permutations; + = raises v.
 
-    `value` as in `exact_shapley`, or a `RefitUtility`, whose `batch_size` permutations are trained together on the device. A
-    permutation is cut once |v − v([n])| ≤ `truncation`·|v([n]) − v(∅)| for `patience` points in a row, and the rest of
-    it contributes 0; with `truncation=0` the estimate is unbiased and sums to v([n]) − v(∅) to rounding, otherwise to
-    within `truncation` of it. When not given it is 0.01, and 0 with `stop_width`, whose intervals do not see that bias.
+    Ghorbani and Zou 2019, Algorithm 1. `value` as in `exact_shapley`, or a `RefitUtility`, whose `batch_size` permutations
+    are trained together on the device. A permutation is cut once |v − v([n])| ≤ `truncation`·|v([n]) − v(∅)| for
+    `patience` points in a row, and the rest of it contributes 0; with `truncation=0` the estimate is unbiased and sums
+    to v([n]) − v(∅) to rounding, otherwise to within `truncation` of it. When not given it is 0.01, and 0 with
+    `stop_width`, whose intervals do not see that bias.
 
     Stops when every 95 % interval is within ±`stop_width`; without one, when the mean relative change over the last 100
     permutations is at most `stop_change` (a rule of thumb, no bound); or after `permutations` in all: then `converged`
@@ -45,6 +46,13 @@ def truncated_monte_carlo_shapley(
     (`ShapleyEstimate.interval`). `state` is an earlier result to go on from, with the same seed.
 
     Raises `RequestError` for options out of range, `WorkError`, naming the subset, where `value` is not finite.
+
+    Example (continues the package's):
+
+        >>> value = lambda mask: float(np.arange(5.0)[mask].sum() ** 2)
+        >>> found = truncated_monte_carlo_shapley(value, 5, permutations=200, truncation=0.0)
+        >>> print(round(found.values.sum(), 6), found.evaluations > 0)
+        100.0 True
     """
     n = _count(value, n)
     if truncation is None:
@@ -121,10 +129,18 @@ def gradient_shapley(
     orders of one epoch of single-point descent from θ₀ (Ghorbani and Zou 2019, Algorithm 2); + = raises the utility.
 
     In the project's terms the weight of each point is a boxcar in time, in permutation order (mathematics §10). The
-    score of `utility` judges θ; its refits play no part. `step` is η, `theta0` θ₀ (0 for linear and logistic
-    regression when not given). The ridge of the problem is shared: each step takes ρ/n of it. With `epochs` > 1 the
-    permutation is run through again, and a point's gains add up. The values of one run sum to the mean of
-    v(θ_end) − v(θ₀). The criteria are those of `truncated_monte_carlo_shapley`. `WorkError` if the descent diverges.
+    score of `utility` judges θ; its refits play no part. `step` is η, `theta0` θ₀ (0 for linear and logistic regression
+    when not given). The ridge of the problem is shared: each step takes ρ/n of it. With `epochs` > 1 the permutation is
+    run through again, and a point's gains add up. The values of one run sum to the mean of v(θ_end) − v(θ₀). The
+    criteria are those of `truncated_monte_carlo_shapley`. `WorkError` if the descent diverges, `RequestError` for
+    options out of range.
+
+    Example (continues the package's):
+
+        >>> game = RefitUtility(problem, data)
+        >>> found = gradient_shapley(problem, game, step=0.01, permutations=20)
+        >>> print(found.values.shape, found.permutations)
+        (20,) 20
     """
     instance(utility, "utility", RefitUtility, "RefitUtility(problem, queries)")
     theta = utility.theta0 if theta0 is None else problem.check_theta(theta0)

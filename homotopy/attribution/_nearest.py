@@ -30,6 +30,11 @@ def knn_shapley(
     `x` (n, features), `y` (n,) labels (whole numbers), `queries` (q, features), `targets` (q,) their labels, among those
     of y, `neighbours` K. Equal distances keep the order of the rows. O(q n log n). Raises `RequestError` for shapes and
     labels that do not fit.
+
+    Example (continues the package's):
+
+        >>> print(knn_shapley([[0.0], [1.0], [3.0]], [0, 1, 0], [[0.1]], [0], neighbours=1).round(3))
+        [ 0.833 -0.167  0.333]
     """
     x, y, queries, targets = (
         np.asarray(as_floats(values, what))

@@ -25,9 +25,16 @@ Value = Callable[[Bool[np.ndarray, "*m n"]], Annotated[Values, "*m"]]
 def exact_shapley(value: Value, n: int, *, vectorised: bool = False) -> Float[np.ndarray, " n"]:
     """φ_i of every point (n,), in the units of `value`, from all 2ⁿ subsets; + = the point raises the utility.
 
+        φ_i = Σ_{S ⊂ [n]∖i} (|S|! (n−1−|S|)! / n!) (v(S ∪ i) − v(S)),   Σ_i φ_i = v([n]) − v(∅)   (Shapley 1953)
+
     `value` takes a subset as a boolean NumPy mask (n,) and returns one number; with `vectorised=True` it takes many
     masks (m, n) and returns (m,). A `RefitUtility` is recognised (linear regression with a ridge: rank-one updates, no
     refits). Raises `RequestError` for n above 24, and `WorkError`, naming the subset, where `value` is not finite.
+
+    Example (continues the package's):
+
+        >>> print(exact_shapley(lambda mask: float(np.array([1.0, 2.0, 3.0])[mask].sum()) ** 2, 3).round(3))
+        [ 6. 12. 18.]
     """
     n = _count(value, n)
     if n > EXACT_LIMIT:
@@ -52,7 +59,15 @@ def exact_shapley(value: Value, n: int, *, vectorised: bool = False) -> Float[np
 
 
 def leave_one_out_values(value: Value, n: int, *, vectorised: bool = False) -> Float[np.ndarray, " n"]:
-    """v([n]) − v([n]∖i) of every point (n,); + = leaving the point out lowers the utility. `value` as above."""
+    """v([n]) − v([n]∖i) of every point (n,); + = leaving the point out lowers the utility.
+
+    Ghorbani and Zou 2019. `value` as in `exact_shapley`; raises as that does.
+
+    Example (continues the package's):
+
+        >>> print(leave_one_out_values(lambda mask: float(np.array([1.0, 2.0, 3.0])[mask].sum()) ** 2, 3).round(3))
+        [11. 20. 27.]
+    """
     n = _count(value, n)
     masks = np.concatenate([np.ones((1, n), bool), ~np.eye(n, dtype=bool)])
     values = evaluate(value, masks, vectorised)

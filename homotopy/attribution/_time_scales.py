@@ -35,11 +35,18 @@ _MAX_STEPS = {True: 20_000, False: 2_000_000}  # reduced, network
 
 
 class TimeScales(eqx.Module):
-    """Component risks along the flow for each ε̄, and when each degree was learnt.
+    """Component risks along the flow for each ε̄ in `epsilons` (epsilons,), and when each degree was learnt.
 
-    `ts` (epsilons, times), geometric; `risks` (epsilons, times, degrees) are R_k; `a` and `s` (epsilons, times, m);
-    `learnt` (epsilons, degrees): the last time at which R_k is above half of its first value, `inf` where that is
-    still so at the end.
+    arXiv 2303.00055. `ts` (epsilons, times), geometric; `risks` (epsilons, times, degrees) are R_k; `a` and `s`
+    (epsilons, times, m); `learnt` (epsilons, degrees): the last time at which R_k is above half of its first value,
+    `inf` where that is still so at the end. `steps` (epsilons,) are the solver's. Made by `two_layer_time_scales`,
+    which raises.
+
+    Example (continues the package's):
+
+        >>> scales = two_layer_time_scales([1e-2, 1e-3], initial=[1.0, -0.5], t1=10.0, times=50)
+        >>> print(scales.risks.shape, scales.learnt.shape, scales.exponents(smallest=2).shape)
+        (2, 50, 3) (2, 3) (3, 2)
     """
 
     epsilons: Float[Array, " e"]
@@ -73,7 +80,15 @@ class TimeScales(eqx.Module):
 
 
 def theoretical_exponents(degrees: Whole) -> Float[np.ndarray, " degrees"]:
-    """1 for degree 0 and 1/(2l) for degree l."""
+    """What `TimeScales.exponents` should find, (degrees,): 1 for degree 0 and 1/(2l) for degree l (arXiv 2303.00055).
+
+    Raises `RequestError` for fewer than one degree. Mathematics §10.
+
+    Example (continues the package's):
+
+        >>> theoretical_exponents(3)
+        array([1.  , 0.5 , 0.25])
+    """
     degrees = whole(degrees, "degrees", 1, 10**6)
     return np.array([1.0 if k == 0 else 1.0 / (2.0 * k) for k in range(degrees)])
 
@@ -92,10 +107,18 @@ def two_layer_time_scales(
 ) -> TimeScales:
     """The reduced system for every ε̄ in `epsilons`, or the whole network when `directions` are given.
 
+    Gradient flow of a two-layer network whose second layer learns 1/ε̄ times as fast as the first (arXiv 2303.00055).
+
     `phi` and `sigma` (degrees,) are the Hermite coefficients φ_k of the target and σ_k of the activation; `initial` (m,)
     are the a_i(0); `directions` (m, d) the w_i(0), unit rows, u being the first axis (the network; None is the reduced
     system, s_i(0) = 0). `count` saved times, geometric from 10⁻³ε̄ to `t1`. Raises `RequestError` for what does not fit,
     `WorkError` if a solve fails.
+
+    Example (continues the package's):
+
+        >>> scales = two_layer_time_scales([1e-2, 1e-3], initial=[1.0, -0.5], t1=10.0, times=50)
+        >>> print(scales.ts.shape, scales.risks.shape, bool((scales.risks[:, -1] <= scales.risks[:, 0]).all()))
+        (2, 50) (2, 50, 3) True
     """
     epsilons, phi, sigma, initial = (
         jnp.atleast_1d(as_floats(values, what))

@@ -32,16 +32,29 @@ _RANK_ONE_RIDGE = 1e-6  # below this part of the mean eigenvalue, updates from I
 
 
 class RefitUtility(eqx.Module):
-    """v(S) = score on `queries` of the model of `problem` trained on the points S alone (Ghorbani and Zou 2019).
+    """v(S) = score on `queries` of the model of `problem` trained on the points S alone.
 
-    `score`: "loss" is minus the mean loss of the queries, "accuracy" the share of them that is classified rightly, where
-    a query whose C largest logits are equal counts 1/C. Call it with one mask (n,) or with many (m, n); it gives one
-    number or (m,). Larger is better.
+    Ghorbani and Zou 2019; mathematics §10. `score`: "loss" is minus the mean loss of the queries, "accuracy" the share
+    of them that is classified rightly, where a query whose C largest logits are equal counts 1/C. Call it with one mask
+    (n,) or with many (m, n); it gives one number or (m,). Larger is better. `problem`, `queries`, `theta0` (dim,),
+    `step` and `steps` are as given, `method` how θ(S) is found.
 
     Defined values. S = ∅: θ = 0 (a network: θ₀), so accuracy is 1/classes. A class that is missing from S: the ridge
     keeps θ(S) finite, and the fit then favours the classes that are there; its score counts as it is. Raises
     `RequestError` for queries that the problem's loss cannot judge, for logistic regression without a ridge, where such
     fits do not exist, and for options that would be ignored; `WorkError` if a fit diverges.
+
+    Example (continues the package's):
+
+        >>> game = RefitUtility(Problem(LinearRegression(), data.subset(range(6)), delete=3, ridge=1.0), data)
+        >>> everyone, nobody = np.ones(6, bool), np.zeros(6, bool)
+        >>> print(game.n, float(game(everyone)) > float(game(nobody)), game.fit(np.stack([everyone, nobody])).shape)
+        6 True (2, 2)
+        >>> print(game.every_subset().shape, game.at(theta0[None]).shape)
+        (64,) (1,)
+        >>> values, added = game.walk(np.array([[5, 4, 3, 2, 1, 0]]), float(game(everyone)), margin=0.0, patience=1)
+        >>> print(values.shape, added)
+        (1, 7) [6]
     """
 
     problem: Problem

@@ -18,9 +18,18 @@ _ODD = ("tanh", "sin", "identity")
 
 @on_problem
 def align(problem: Problem, theta: Theta, reference: Theta) -> Float[Array, " dim"]:
-    """The θ′ with f(θ′; ·) = f(θ; ·) nearest to `reference` over all permutations and sign flips of hidden neurons.
+    """The θ′ (dim,) with f(θ′; ·) = f(θ; ·) nearest to `reference` over all permutations and sign flips of hidden neurons.
 
-    One hidden layer (an assignment problem, solved exactly); `RequestError` for deeper or other models.
+    One hidden layer (an assignment problem, solved exactly by SciPy; Kuhn 1955); `RequestError` for deeper or other
+    models.
+
+    Example (continues the package's):
+
+        >>> theta = network.initial(0)
+        >>> weights, bias, out, last = theta[:3], theta[3:6], theta[6:9], theta[9:]
+        >>> shuffled = jnp.concatenate([-weights[::-1], -bias[::-1], -out[::-1], last])
+        >>> print(jnp.abs(align(network, shuffled, theta) - theta).max())
+        0.0
     """
     model = problem.model
     if not isinstance(model, MLP) or model.depth != 1:

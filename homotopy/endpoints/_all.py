@@ -49,10 +49,17 @@ def leave_one_out_all(
     """θ*₋ᵢ of every single point i (n, dim); the deleted set of `problem` plays no part.
 
     `theta` is θ* (needed for a network, computed otherwise). For a network `start` says which endpoint is meant: the
-    "continued" branch from θ* ("auto"), or the limit of the flow from θ* ("warm") or from `theta0` ("cold").
-    A row without a proof holds `inf` where θ → ∞ (its classes are separable, or one is left without points) and NaN
-    where it is undetermined or was not reached; one `FlaggedRowsWarning` names such rows and why, `leave_one_out_proof`
-    has the codes. Raises `WorkError` if that is every row.
+    "continued" branch from θ* ("auto"), or the limit of the flow from θ* ("warm") or from `theta0` ("cold"). A row
+    without a proof holds `inf` where θ → ∞ (its classes are separable, or one is left without points) and NaN where it
+    is undetermined or was not reached; one `FlaggedRowsWarning` names such rows and why, `leave_one_out_proof` has the
+    codes. Raises `WorkError` if that is every row, `RequestError` for a missing θ. Least squares: Hayashi 2000, §1.4;
+    mathematics §3.
+
+    Example (continues the package's):
+
+        >>> thetas = leave_one_out_all(problem)
+        >>> print(thetas.shape, jnp.allclose(thetas[3], leave_one_out(problem).theta))
+        (20, 2) True
     """
     found = leave_one_out_proof(problem, theta=theta, start=start, theta0=theta0, progress=progress)
     failed = ~np.asarray(found.converged)
@@ -93,11 +100,18 @@ def leave_one_out_proof(
     theta0: Theta | None = None,
     progress: Watch = False,
 ) -> Endpoint:
-    """`leave_one_out_all` with its proof: one `Endpoint` with a leading axis n, whose `outcome` says what became of each.
+    """`leave_one_out_all` with its proof: one `Endpoint` of arrays (n,), θ (n, dim), whose `outcome` tells of each.
 
-    θ is `inf` where θ → ∞ (SEPARABLE, MISSING_CLASS, INFINITE) and where the continued branch of a network ends in a fold, NaN
-    where UNDETERMINED, and else what was reached. For convex risks `smallest_eigenvalue` is a lower bound of
+    θ is `inf` where θ → ∞ (SEPARABLE, MISSING_CLASS, INFINITE) and where the continued branch of a network ends in a
+    fold, NaN where UNDETERMINED, and else what was reached. For convex risks `smallest_eigenvalue` is a lower bound of
     λ_min(H₋ᵢ), from λ_min(H)(1 − h_i); `condition` and `prediction_error` are upper bounds, made of the base fit's.
+    Raises as `leave_one_out_all`, but for rows. Mathematics §3, §17.
+
+    Example (continues the package's):
+
+        >>> proof = leave_one_out_proof(problem)
+        >>> proof.theta.shape, bool(proof.converged.all()), Outcome(int(proof.outcome[3])).name
+        ((20, 2), True, 'CONVERGED')
     """
     on_host((problem, theta, theta0), "leave_one_out_all")
     require_dense(problem, "leave_one_out_all")

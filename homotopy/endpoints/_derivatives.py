@@ -20,9 +20,16 @@ from ._path import path
 
 
 class ThetaDotChange(eqx.Module):
-    """θ̇(1) against θ̇(0): the vectors (dim,), the norm of their difference, and max_ε ‖θ̈‖ ≥ it on the grid of ε.
+    """θ̇(1) and θ̇(0), `theta_dot_full` and `theta_dot_deleted` (dim,); `change` ‖θ̇(1) − θ̇(0)‖ ≤ `bound` max_ε ‖θ̈‖.
 
-    `integral` = ‖θ̇(1) − θ̇(0) − ∫₀¹ θ̈ dε‖ by Simpson's rule: how well the two sides of the identity agree.
+    `second_norms` (m,) are ‖θ̈‖ on the grid `epsilons` (m,), `integral` = ‖θ̇(1) − θ̇(0) − ∫₀¹ θ̈ dε‖ by Simpson's
+    rule: how well the two sides of the identity agree (mathematics §2). Units: of θ per unit of weight on J.
+
+    Example (continues the package's):
+
+        >>> change = theta_dot_change(problem, points=5)
+        >>> print(bool(change.change <= change.bound), change.second_norms.shape)
+        True (5,)
     """
 
     theta_dot_full: Float[Array, " dim"]
@@ -49,7 +56,16 @@ def theta_dot(problem: Problem, theta: Array, epsilon: Array) -> tuple[Array, Ar
 
 @on_problem
 def theta_ddot(problem: Problem, *, epsilon: Epsilon = 1.0, theta: Theta | None = None) -> Float[Array, " dim"]:
-    """θ̈(ε) at the optimum θ(ε), computed for linear and logistic regression when not given (one number ε)."""
+    """θ̈(ε) = −H_ε⁻¹(∇³R_ε[θ̇, θ̇] + 2∇²ℓ_J θ̇) (dim,) at the optimum θ(ε), per unit of weight on J squared.
+
+    Mathematics §2. `theta` is θ(ε), computed for linear and logistic regression when not given; `epsilon` one number.
+    Raises as `influence`.
+
+    Example (continues the package's):
+
+        >>> print(theta_ddot(problem).round(4))
+        [-0.0084 -0.0073]
+    """
     epsilon = as_epsilon(problem, epsilon)
     theta = trained(problem, theta, epsilon)
     definite(Curvature(problem, theta, epsilon), "θ̈")
@@ -60,7 +76,12 @@ def theta_ddot(problem: Problem, *, epsilon: Epsilon = 1.0, theta: Theta | None 
 def theta_dot_change(problem: Problem, *, start: Theta | None = None, count: Whole = 33) -> ThetaDotChange:
     """‖θ̇(1) − θ̇(0)‖ ≤ max_ε ‖θ̈(ε)‖ along the continued path from θ* (notes, "How different really is θ̇(1) from θ̇(0)?").
 
-    `count` values of ε, odd, from 1 to 0; `start` as in `path`. Raises as `path` does.
+    `count` values of ε, odd, from 1 to 0; `start` (dim,) as in `path`. Raises as `path` does. Mathematics §2.
+
+    Example (continues the package's):
+
+        >>> print(theta_dot_change(problem, count=5).change.round(4))
+        0.014
     """
     count = whole(count, "count", 3, 100_001)
     count = count + 1 - count % 2

@@ -42,8 +42,18 @@ class Diagnostics:
     """The table of `diagnostics`; `print` shows what matters in it.
 
     `data` has the dimensions point, parameter (named `column`, `column → output` for several), flag, and output where a
-    point has several. Its attributes are numbers of the whole fit. It is all that there is: `Diagnostics(data)` of a
-    data set that was saved and read back is the same table.
+    point has several. Its attributes are numbers of the whole fit. `undefined` says for every reason which rows hold
+    NaN or inf. `Diagnostics(data)` of a data set that was saved and read back is the same table. Belsley, Kuh and Welsch 1980 and others: see `diagnostics`, which raises.
+
+    Example (continues the package's):
+
+        >>> table = diagnostics(problem)
+        >>> print(table.most_influential(3), table.data["leverage"].sizes["point"], table.data.attrs['kind'])
+        [ 3  5 10] 20 linear regression
+        >>> list(table.table())[:3]
+        ['point', 'leverage', 'residual']
+        >>> table.to_frame().shape[0]
+        20
     """
 
     data: xr.Dataset
@@ -81,7 +91,7 @@ class Diagnostics:
         return columns
 
     def to_frame(self) -> Any:
-        """`table` as a pandas `DataFrame`, indexed by the point."""
+        """`table` as a pandas `DataFrame`, indexed by the point. `RequestError` without pandas."""
         try:
             import pandas
         except ImportError:
@@ -148,9 +158,9 @@ class Diagnostics:
 def diagnostics(problem: Problem, *, theta: Theta | None = None) -> Diagnostics:
     """Leverage, residuals and influence of every single point, by exact deletion and by the usual approximations.
 
-    For linear regression (any number of outputs, any ridge) and for logistic regression and softmax. `theta` is θ* if it
-    is known already; another θ is refused. The deleted set of `problem` plays no part. With p = Σh_i, the trace of the
-    hat matrix and never dim θ, φ the dispersion and δ_i = θ*₋ᵢ − θ*, the columns of `.data` are
+    For linear regression (any number of outputs, any ridge) and for logistic regression and softmax. `theta` is θ*
+    (dim,) if it is known already; another θ is refused. The deleted set of `problem` plays no part. With p = Σh_i, the
+    trace of the hat matrix and never dim θ, φ the dispersion and δ_i = θ*₋ᵢ − θ*, the columns of `.data` are
 
     * `leverage` h_i, `residual` y − ŷ (for classes y − probability);
     * `cook_exact` δᵀBδ/(pφ) of the exact leave-one-out optimum, unit-free; beside it `cook`, of the leverage-corrected
@@ -170,6 +180,12 @@ def diagnostics(problem: Problem, *, theta: Theta | None = None) -> Diagnostics:
     and one `FlaggedRowsWarning` names these rows and why; a perfect fit has leverages only. Raises `RequestError` for a
     network and where no degrees of freedom are left, `WorkError` for a singular Hessian (collinear columns, separable
     classes) or when no row can be left out.
+
+    Example (continues the package's):
+
+        >>> found = diagnostics(problem).data
+        >>> print(found["leverage"].values[3].round(3), found["cook_exact"].values[3].round(3), found["dfbetas"].shape)
+        0.14 0.135 (20, 2)
     """
     on_host((problem, theta), "diagnostics")
     if not problem.least_squares and not (problem.model.linear and is_classification(problem)):

@@ -31,15 +31,40 @@ PREDICTIONS = 1e-6
 
 
 class NotStationaryWarning(UserWarning):
-    """A derivative that is only meaningful at a stationary point was taken elsewhere."""
+    """A derivative that is only meaningful at a stationary point was taken elsewhere (`influence` and its kin).
+
+    Example (continues the package's):
+
+        >>> import warnings
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     _ = influence(problem, theta=theta0)
+        >>> caught[0].category.__name__
+        'NotStationaryWarning'
+    """
 
 
 class FlaggedRowsWarning(UserWarning):
-    """Some rows of an array hold no number: NaN where it is undefined, inf where θ → ∞; the message names them."""
+    """Some rows of an array hold no number: NaN where it is undefined, inf where θ → ∞; the message names them.
+
+    Example (continues the package's):
+
+        >>> import warnings
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("error", FlaggedRowsWarning)
+        ...     print(leave_one_out_all(problem).shape)
+        (20, 2)
+    """
 
 
 class Outcome(enum.IntEnum):
-    """What became of an endpoint; everything but `CONVERGED` is a reason not to use it."""
+    """What became of an endpoint; everything but `CONVERGED` is a reason not to use it.
+
+    Example (continues the package's):
+
+        >>> Outcome(int(optimum(problem).outcome)), Outcome.SEPARABLE.words
+        (<Outcome.CONVERGED: 0>, 'the classes are separable: the risk has no minimiser (θ → ∞)')
+    """
 
     CONVERGED = 0
     NOT_FINITE = 1
@@ -89,7 +114,15 @@ class Endpoint(eqx.Module):
     off by, relative to √(2R) of predicting 0: the Newton step that is left, and rounding; `condition`, of the
     equilibrated design (√ of the Hessian's, for a network). `converged` holds if residual ≤ 1e-9, the Newton step
     ≤ 1e-5·(1 + ‖θ‖) in the same frame, prediction_error ≤ 1e-6, and it is no saddle; `outcome` (an `Outcome`) says why
-    not. `kind` says what it is and how it was found.
+    not. `kind` says what it is and how it was found. Mathematics §17; made by `optimum` and others, which raise.
+
+    Example (continues the package's):
+
+        >>> arrived = optimum(problem)
+        >>> print(arrived.theta.round(3), arrived.converged, arrived.isolated, arrived.kind)
+        [-1.588  1.319] True True closed form
+        >>> print(bool(arrived.residual < 1e-9), bool(arrived.prediction_error < 1e-6), arrived.condition.round(2))
+        True True 1.72
     """
 
     theta: Float[Array, "*batch dim"]

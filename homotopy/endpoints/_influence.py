@@ -41,13 +41,20 @@ _NEAR = 1e-4
 
 
 class Influence(eqx.Module):
-    """θ̇ and what follows from it.
+    """θ̇ = −H_ε⁻¹∇ℓ_J and what follows from it (mathematics §2; made by `influence`, which raises).
 
-    `theta_dot` (dim,): dθ/dε, per unit of weight added to J. `estimate` (dim,): the other end to first order,
-    θ(0) ≈ θ* − θ̇(1) for at="full" and θ(1) ≈ θ*₋ + θ̇(0) for at="deleted". `loss_derivative` = d/dε ℓ_J(θ(ε)) = −Q ≤ 0:
-    how fast the points' own loss falls as they are added. `residual` of the linear solve, relative; `gradient_norm` =
-    ‖∇R_ε(θ)‖, 0 where the formula is exact, in columns of equal size and relative to √(2R) of predicting 0 for a model
-    that is linear in θ (as it is for a network).
+    `theta_dot` (dim,): dθ/dε, per unit of weight added to J. `estimate` (dim,): the other end to first order, θ(0) ≈ θ*
+    − θ̇(1) for at="full" and θ(1) ≈ θ*₋ + θ̇(0) for at="deleted". `loss_derivative` = d/dε ℓ_J(θ(ε)) = −Q ≤ 0: how fast
+    the points' own loss falls as they are added. `residual` of the linear solve, relative; `gradient_norm` = ‖∇R_ε(θ)‖,
+    0 where the formula is exact, in columns of equal size and relative to √(2R) of predicting 0 for a model that is
+    linear in θ (as it is for a network). `theta` (dim,) and `at` say where it was taken, `iterations` counts solver
+    steps.
+
+    Example (continues the package's):
+
+        >>> moved = influence(problem)
+        >>> print(moved.theta_dot.round(4), moved.estimate.round(4), moved.loss_derivative.round(4))
+        [0.0301 0.0261] [-1.6183  1.2926] -0.0292
     """
 
     theta_dot: Float[Array, " dim"]
@@ -78,15 +85,21 @@ def influence(
     solver: str | AbstractInverse = "cholesky",
     progress: Watch = False,
 ) -> Influence:
-    """θ̇(1) ("full": needs only the trained model θ*) or θ̇(0) ("deleted", at θ*₋: the notes' I(j), Definition 5).
+    """θ̇ = −H_ε⁻¹∇ℓ_J: θ̇(1) ("full": needs only θ*) or θ̇(0) ("deleted", at θ*₋: the notes' I(j), Definition 5).
 
-    J may be a group (Koh et al. 2019). `theta` is θ* (or θ*₋), computed for linear and logistic regression when not
-    given. `damping` λ ≥ 0 in the papers' mean convention. `solver`: cholesky, cg, gmres (indefinite H), lissa, arnoldi,
-    ekfac (MLPs), or such an object with its options.
+    `theta_dot` (dim,) is per unit of weight added to J, so removing J moves θ* by −θ̇(1). J may be a group (Koh et al.
+    2019; mathematics §2). `theta` is θ* (or θ*₋), computed for linear and logistic regression when not given. `damping`
+    λ ≥ 0 in the papers' mean convention. `solver`: cholesky, cg, gmres (indefinite H), lissa, arnoldi, ekfac (MLPs), or
+    such an object with its options.
 
     Warns (`NotStationaryWarning`) where θ is not stationary, but not for a damped Gauss–Newton influence, which is the
     exact linearisation of the PBRF at any θˢ. Raises `WorkError`, with the eigenvalue, if the matrix is singular or
     indefinite (inside a trace the answer is NaN there), `RequestError` for a missing θ or a negative damping.
+
+    Example (continues the package's):
+
+        >>> print(influence(problem).estimate.round(3), leave_one_out(problem).theta.round(3))
+        [-1.618  1.293] [-1.623  1.288]
     """
     choice(at, "at", ("full", "deleted"))
     epsilon = 1.0 if at == "full" else 0.0
@@ -108,8 +121,14 @@ def influence(
 def newton_estimate(problem: Problem, *, theta: Theta | None = None, damping: Number = 0.0) -> Endpoint:
     """θ_Nt = θ* − H_{R⁻}(θ*)⁻¹ ∇R⁻(θ*), one Newton step towards θ*₋ (notes, Definition 6; Koh et al. 2019).
 
-    Exact for a quadratic risk. `converged` says whether the estimate happens to be stationary for R⁻; it does not raise
-    if not. Raises `WorkError` if H_{R⁻}(θ*) + nλI is singular or indefinite.
+    Exact for a quadratic risk. `theta` (dim,) is θ*, computed for linear and logistic regression when not given.
+    `converged` says whether the estimate happens to be stationary for R⁻; it does not raise if not. Raises `WorkError`
+    if H_{R⁻}(θ*) + nλI is singular or indefinite.
+
+    Example (continues the package's):
+
+        >>> print(newton_estimate(problem).theta.round(6) == leave_one_out(problem).theta.round(6))
+        [ True  True]
     """
     theta = trained(problem, theta)
     curvature = Curvature(problem, theta, 0.0, damping=damping)
@@ -130,11 +149,16 @@ def corrected_influence(
     """Influence with the leverage correction: for one output θ̇_j/(1 − h_j), summed over the group (rescaled influence).
 
     h_j = W_jS_j is the leverage of point j at weight 1. For several outputs H⁻¹J_jᵀ(I − W_jS_j)⁻¹∇_ŷℓ_j, which is the
-    same by the Woodbury formula: the exact Newton step for one point of a linear or generalised linear model
-    (Hayashi 2000, §1.4, for least squares), and for a network the one whose H loses only J_jᵀW_jJ_j.
-    `theta_dot` is scaled to the whole step, θ(0) ≈ θ* − theta_dot; `loss_derivative` is g_Jᵀ theta_dot. Right to all
-    digits of the fit for least squares, however near 1 the leverage (inside a trace 1/(1 − h) costs its digits). Raises
-    `WorkError`, naming the point, at leverage 1, where it is 0/0 (NaN inside a trace), and as `influence` does.
+    same by the Woodbury formula: the exact Newton step for one point of a linear or generalised linear model (Hayashi
+    2000, §1.4, for least squares), and for a network the one whose H loses only J_jᵀW_jJ_j. `theta_dot` (dim,) is
+    scaled to the whole step, θ(0) ≈ θ* − theta_dot; `loss_derivative` is g_Jᵀ theta_dot. Right to all digits of the fit
+    for least squares, however near 1 the leverage (inside a trace 1/(1 − h) costs its digits). Raises `WorkError`,
+    naming the point, at leverage 1, where it is 0/0 (NaN inside a trace), and as `influence` does.
+
+    Example (continues the package's):
+
+        >>> print(corrected_influence(problem).estimate.round(6) == leave_one_out(problem).theta.round(6))
+        [ True  True]
     """
     theta = trained(problem, theta)
     curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping)

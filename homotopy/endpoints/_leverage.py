@@ -48,12 +48,19 @@ def leverage(
     hessian: str = "gauss-newton",
     damping: Number = 0.0,
 ) -> Float[Array, " n"]:
-    """h_i of every point (n,), dimensionless, in [0, 1] for one output and the Gauss–Newton matrix; Σ h_i = p.
+    """h_i = tr(W_i J_i B⁻¹ J_iᵀ) of every point (n,), dimensionless; Σ h_i = p.
+
+    In [0, 1] for one output and the Gauss–Newton matrix.
 
     The default matrix is Gauss–Newton's, which for linear and logistic regression is the Hessian. `theta` is needed for
     a network. With several outputs h_i sums over them, so for linear regression it is outputs · P_ii. Does not depend
     on the units of the columns (at ridge 0). Raises `WorkError` if the matrix is singular, but for the shifts of a
-    softmax: then give a ridge or a damping.
+    softmax: then give a ridge or a damping; `RequestError` for a missing θ. Hayashi 2000, §1.4; Pregibon 1981.
+
+    Example (continues the package's):
+
+        >>> print(leverage(problem)[3].round(4), leverage(problem).sum().round(4))
+        0.1398 2.0
     """
     theta = trained(problem, theta)
     curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping)
@@ -62,7 +69,7 @@ def leverage(
 
 @on_problem
 def cooks_distance(problem: Problem, *, theta: Theta | None = None) -> Float[Array, " n"]:
-    """Cook's distance D_i = δ_iᵀ B δ_i/(p·φ), δ_i the leverage-corrected change of θ without point i (Cook 1977).
+    """Cook's distance (n,) D_i = δ_iᵀ B δ_i/(p·φ), δ_i the leverage-corrected change of θ without point i (Cook 1977).
 
     B is the Gauss–Newton matrix (XᵀX + ρI for least squares), p = Σh_i the effective degrees of freedom and φ the
     dispersion: Σe²/(n·outputs − p) for squared loss, 1 for the classification losses (Pregibon 1981). For least squares
@@ -71,6 +78,11 @@ def cooks_distance(problem: Problem, *, theta: Theta | None = None) -> Float[Arr
     NaN where it is 0/0 (leverage 1), with one `FlaggedRowsWarning` that names the rows. Raises `RequestError` where no
     degrees of freedom are left for φ or `theta` is not the optimum, `WorkError` for a singular matrix, and for a perfect
     fit, whose residuals are rounding.
+
+    Example (continues the package's):
+
+        >>> print(cooks_distance(problem)[3].round(4))
+        0.135
     """
     on_host((problem, theta), "cooks_distance")
     theta = at_optimum(problem, theta)

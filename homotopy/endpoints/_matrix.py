@@ -31,7 +31,16 @@ _SOLVED = 1e-3  # relative residual above which an iterative answer is said to b
 
 
 class SolverWarning(UserWarning):
-    """An iterative solver stopped before it reached the answer."""
+    """An iterative solver stopped before it reached the answer: the message gives its relative residual.
+
+    Example (continues the package's):
+
+        >>> import warnings
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("error", SolverWarning)
+        ...     print(influence_matrix(problem).shape)
+        (20, 20)
+    """
 
 
 @on_problem
@@ -45,13 +54,20 @@ def influence_matrix(
     solver: str | AbstractInverse = "cholesky",
     progress: Watch = False,
 ) -> Float[Array, "queries n"]:
-    """g_qᵀ H⁻¹ g_i: influence of every point i on every query q (mathematics §2; Koh and Liang 2017).
+    """g_qᵀ H⁻¹ g_i (queries, n): influence of every point i on every query q (mathematics §2; Koh and Liang 2017).
 
     Sign and scale: + = removing point i increases the query's loss, by this much to first order (sum convention: the
     whole point is removed). `queries`: a `Dataset` of points whose loss is asked for (the training points when None),
     a function θ ↦ (queries,) of any scalars, or their gradients (queries, dim).
     The deleted set of `problem` plays no part. One factorisation and min(queries, n) solves. Warns (`SolverWarning`)
-    where a solver that should reach the answer (cg, gmres, lissa) stopped with a relative residual above 1e-3.
+    where a solver that should reach the answer (cg, gmres, lissa) stopped with a relative residual above 1e-3. Raises
+    `RequestError` for queries that the problem's loss cannot judge, and as `influence` does.
+
+    Example (continues the package's):
+
+        >>> matrix = influence_matrix(problem)
+        >>> print(matrix.shape, influence_matrix(problem, queries=data.subset([0, 1])).shape, matrix[3, 3].round(4))
+        (20, 20) (2, 20) 0.0292
     """
     curvature, gradients = _checked_gradients(problem, theta, hessian, damping)
     asked = gradients if queries is None else query_gradients(problem, curvature.theta, queries)
@@ -70,8 +86,16 @@ def self_influence(
     solver: str | AbstractInverse = "cholesky",
     progress: Watch = False,
 ) -> Float[Array, " n"]:
-    """Q_i = g_iᵀ H⁻¹ g_i ≥ 0: how much removing a point increases its own loss, to first order (notes, Q(z); for least
-    squares leverage times squared residual). The diagonal of `influence_matrix`."""
+    """Q_i = g_iᵀ H⁻¹ g_i ≥ 0 (n,): how much removing a point increases its own loss, to first order.
+
+    The notes' Q(z); for least squares leverage times squared residual (mathematics §3). The diagonal of
+    `influence_matrix`, with its units, its warning and its errors (raises as it does).
+
+    Example (continues the package's):
+
+        >>> print(self_influence(problem)[3].round(4), -influence(problem).loss_derivative.round(4))
+        0.0292 0.0292
+    """
     curvature, gradients = _checked_gradients(problem, theta, hessian, damping)
     return jnp.sum(gradients * _solved(curvature, gradients, solver, progress), axis=1)
 
@@ -85,10 +109,17 @@ def weight_jacobian(
     damping: Number = 0.0,
     solver: str | AbstractInverse = "cholesky",
 ) -> Float[Array, "dim n"]:
-    """∂θ(𝛆)/∂ε_i at 𝛆 = 1: column i is −H⁻¹∇ℓ_i(θ*), so θ̇ of point j is column j and θ̇ of a group the sum of its
-    columns (mathematics §2: the answer to the notes' "is there a link between θ̇ʲ and Jθ?").
+    """∂θ(𝛆)/∂ε_i at 𝛆 = 1 (dim, n): column i is −H⁻¹∇ℓ_i(θ*), the change of θ per unit of weight added to point i.
 
-    Because Σ∇ℓ_i = −ρθ* at the optimum, the columns sum to ρH⁻¹θ*: to 0 without a ridge.
+    So θ̇ of point j is column j and θ̇ of a group the sum of its columns (mathematics §2: the answer to the notes' "is
+    there a link between θ̇ʲ and Jθ?"). Because Σ∇ℓ_i = −ρθ* at the optimum, the columns sum to ρH⁻¹θ*: to 0 without a
+    ridge. Raises as `influence` does.
+
+    Example (continues the package's):
+
+        >>> jacobian = weight_jacobian(problem)
+        >>> print(jacobian.shape, jacobian[:, 3].round(4), bool(jnp.abs(jacobian.sum(axis=1)).max() < 1e-9))
+        (2, 20) [0.0301 0.0261] True
     """
     curvature, gradients = _checked_gradients(problem, theta, hessian, damping)
     return -_solved(curvature, gradients, solver).T

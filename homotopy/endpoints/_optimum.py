@@ -42,6 +42,12 @@ def optimum(
     the classes are separable or the minimum was not reached; `throw=False` returns what was reached instead, with an
     `outcome` that says so. Softmax without a ridge has a minimum up to one shift common to all classes: it counts as
     converged and not isolated, and θ keeps the shift of θ₀.
+
+    Example (continues the package's):
+
+        >>> arrived = optimum(problem, 0.5)
+        >>> print(arrived.theta.round(3), arrived.converged)
+        [-1.604  1.305] True
     """
     flag(throw, "throw")
     epsilon = as_epsilon(problem, epsilon)
@@ -74,11 +80,16 @@ def leave_one_out(
     method: str = "auto",
     throw: bool = True,
 ) -> Endpoint:
-    """θ*₋ = argmin R⁻, the optimum without the points J (mathematics §1; notes, θ(0)).
+    """θ*₋ = argmin R⁻ (dim,), the optimum without the points J (mathematics §1; notes, θ(0)).
 
     "cold": from θ₀ (`theta0`, needed for a network), as if J had never been seen. "warm": from θ*, that is `theta` if
     given and else `optimum(problem, start=theta0)`. For a strictly convex risk both are the same point; where minima
     are not isolated they differ, and `kind` names which one it is. Raises as `optimum` does.
+
+    Example (continues the package's):
+
+        >>> print(leave_one_out(problem).theta.round(3), leave_one_out(problem, start="warm").theta.round(3))
+        [-1.623  1.288] [-1.623  1.288]
     """
     choice(start, "start", ("cold", "warm"))
     if start == "cold":

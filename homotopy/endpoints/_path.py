@@ -46,10 +46,16 @@ def path(
     """The continued branch of stationary points of R_ε along `epsilons` (m,), say from 1 to 0, or, for a group, along a
     vector path 𝛆(s) given by its corners (m, |J|), straight between them.
 
-    `start` is θ near the optimum at epsilons[0] (polished first); it may be left out for linear and logistic
+    `start` (dim,) is θ near the optimum at epsilons[0] (polished first); it may be left out for linear and logistic
     regression. At a fold: "raise" a `WorkError`, "stop" with `inf` in the rows that were not reached, or "switch" to
-    the minimum that training on from there reaches, counted in `branches`. Where θ(ε) → ∞ there is nothing to switch to:
-    a `WorkError`, unless on_fold="stop".
+    the minimum that training on from there reaches, counted in `branches`. Where θ(ε) → ∞ there is nothing to switch
+    to: a `WorkError`, unless on_fold="stop". Raises `RequestError` for a missing start. Davidenko; mathematics §4.
+
+    Example (continues the package's):
+
+        >>> branch = path(problem, [1.0, 0.75, 0.5, 0.25, 0.0])
+        >>> print(branch.thetas.shape, jnp.allclose(branch.thetas[-1], leave_one_out(problem).theta))
+        (5, 2) True
     """
     values = _as_epsilons(problem, epsilons)
     require_dense(problem, "path")

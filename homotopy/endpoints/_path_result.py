@@ -16,7 +16,13 @@ class Path(eqx.Module):
 
     `branches` counts the folds passed so far (0 on the branch of the start; it grows only with on_fold="switch").
     `fold_epsilon` is where the (first) fold was met, NaN if none; with on_fold="stop" the rows after it hold `inf`, as
-    they do where θ(ε) → ∞.
+    they do where θ(ε) → ∞. Mathematics §4; notes, Figure 3; made by `path`, which raises.
+
+    Example (continues the package's):
+
+        >>> branch = path(problem, [1.0, 0.75, 0.5, 0.25, 0.0])
+        >>> print(branch.thetas.shape, branch.folded, branch.straightness.round(6), bool(branch.max_deviation < 1e-9))
+        (5, 2) False 1.0 True
     """
 
     epsilons: Float[Array, "m ..."]

@@ -30,9 +30,15 @@ _ADVICE = "try a larger damping, or throw=False to go on with what was reached"
 
 @on_problem
 def bregman(problem: Problem, theta: Theta, reference: Theta) -> Float[Array, " n"]:
-    """D_i(f(θ; x_i), f(θ′; x_i)) ≥ 0 of every point: the loss minus its tangent at the reference's prediction.
+    """D_i(f(θ; x_i), f(θ′; x_i)) ≥ 0 of every point (n,): the loss minus its tangent at the reference's prediction.
 
-    ½‖ŷ − ŷ′‖² for squared loss, a KL divergence for the classification losses (notes, Response functions; corrected).
+    ½‖ŷ − ŷ′‖² for squared loss, a KL divergence for the classification losses (notes, Response functions; corrected;
+    mathematics §2). θ `theta` and θ′ `reference` are (dim,), else `RequestError`.
+
+    Example (continues the package's):
+
+        >>> print(bregman(problem, theta0, optimum(problem).theta)[:2].round(3))
+        [0.102 0.221]
     """
     return divergences(problem, problem.check_theta(theta, "theta"), problem.check_theta(reference, "reference"))
 
@@ -51,10 +57,18 @@ def response(
 ) -> Endpoint:
     """The response function of deleting J: exact or, with `damping` λ > 0, damped; or its linearisation at ε = 0.
 
-    `theta` is θ̂, the start and the anchor (computed for linear and logistic regression when not given). `epsilon` in
-    [−1/n, 1/n], by default 1/n, which removes J. The nonlinear ones are solved to stationarity by a trust-region Newton
-    method from θ̂ (the exact one for a network is therefore the minimum whose basin θ̂ lies in). `hessian` and
-    `solver` are for `linearised`. Mean convention. Raises as `optimum` and `influence` do.
+        r̂(ε) = argmin L − ε ℓ_J + ½λ‖θ − θ̂‖²,   linearised: θ̂ + ε (H + λI)⁻¹ g_J   (L and H means over n)
+
+    `theta` (dim,) is θ̂, the start and the anchor (computed for linear and logistic regression when not given).
+    `epsilon` in [−1/n, 1/n], by default 1/n, which removes J. The nonlinear ones are solved to stationarity by a
+    trust-region Newton method from θ̂ (the exact one for a network is therefore the minimum whose basin θ̂ lies in).
+    `hessian` and `solver` are for `linearised`. Mean convention. Raises as `optimum` and `influence` do. Bae et al.
+    2022, §3; mathematics §2.
+
+    Example (continues the package's):
+
+        >>> print(response(problem).theta.round(3))
+        [-1.623  1.288]
     """
     flag(throw, "throw"), flag(linearised, "linearised")
     theta = trained(problem, theta)
@@ -79,12 +93,19 @@ def pbrf(
     epsilon: Epsilon | None = None,
     throw: bool = True,
 ) -> Endpoint:
-    """The proximal Bregman response: where θ goes from θˢ when J is removed, every other prediction is held near its
-    own value and θ near θˢ (Bae et al. 2022, eq. 13; notes, PBRF).
+    """The proximal Bregman response: where θ goes from θˢ (dim,) when J is removed and all else is held near θˢ.
 
-    θˢ need not be trained: it is stationary at ε = 0 by construction. `damping` λ > 0; `epsilon` 1/n by default. Solved
-    by a trust-region Newton method on the full Hessian, to the last bits of ‖∇‖ (`gradient_norm`, mean convention): an
-    imprecise PBRF is no reference. Raises `WorkError` if that fails.
+        argmin (1/n) Σ_i D_i(f(θ; x_i), f(θˢ; x_i)) − ε ℓ_J(θ) + ½λ‖θ − θˢ‖²
+
+    Every other prediction is held near its own value and θ near θˢ (Bae et al. 2022, eq. 13; mathematics §2). θˢ need
+    not be trained: it is stationary at ε = 0 by construction. `damping` λ > 0; `epsilon` 1/n by default. Solved by a
+    trust-region Newton method on the full Hessian, to the last bits of ‖∇‖ (`gradient_norm`, mean convention): an
+    imprecise PBRF is no reference. Raises `WorkError` if that fails, `RequestError` for λ ≤ 0.
+
+    Example (continues the package's):
+
+        >>> print(pbrf(problem, theta0, damping=0.1).theta.round(3))
+        [-0.25  -0.822]
     """
     flag(throw, "throw")
     require_dense(problem, "pbrf")
@@ -104,11 +125,16 @@ def pbrf_linearised(
     epsilon: Epsilon | None = None,
     solver: str | AbstractInverse = "cholesky",
 ) -> Endpoint:
-    """θˢ + ε (G(θˢ)/n + λI)⁻¹ g_J(θˢ), the exact linearisation of `pbrf` in ε at 0 (notes; Bae et al. 2022, §4).
+    """θˢ + ε (G(θˢ)/n + λI)⁻¹ g_J(θˢ) (dim,), the exact linearisation of `pbrf` in ε at 0 (notes; Bae et al. 2022, §4).
 
     At ε = 1/n it equals `influence(…, hessian="gauss-newton", damping=λ).estimate`. `gradient_norm` is that of the PBRF
     objective there: the linearisation error as a gradient. Another `solver` gives the last link of the chain of
-    mathematics §11.
+    mathematics §11. Raises `RequestError` for λ ≤ 0 and as `influence` does.
+
+    Example (continues the package's):
+
+        >>> print(pbrf_linearised(problem, theta0, damping=0.1).theta.round(3))
+        [-0.245 -0.817]
     """
     anchor = problem.check_theta(theta_s, "theta_s")
     damping, epsilon = as_damping(damping, positive=True), as_response_epsilon(problem, epsilon)

@@ -107,7 +107,14 @@ def inverse_memory(
     """Bytes that the compiled solve of one right-hand side works with, beside 8·dim, the bytes of θ.
 
     A benchmark: `working` / `theta` stays bounded as dim grows for the matrix-free solvers (O(dim)), and grows like dim
-    for Cholesky (O(dim²)). Nothing is run, the compiler's own account is read.
+    for Cholesky (O(dim²)). Nothing is run, the compiler's own account is read. `theta` is (dim,); raises `RequestError`
+    for an unknown solver.
+
+    Example (continues the package's):
+
+        >>> memory = inverse_memory(problem, theta0, "cg")
+        >>> sorted(memory)
+        ['dim', 'ratio', 'theta', 'working']
     """
     theta, chosen = problem.check_theta(theta, "theta"), as_solver(solver)
     curvature = Curvature(problem, theta, 1.0, hessian=hessian, damping=damping)

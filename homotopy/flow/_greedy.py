@@ -34,7 +34,21 @@ _BISECTION: Any = optimistix.Bisection(rtol=1e-13, atol=1e-13, flip="detect")  #
 
 
 class Greedy(eqx.Module):
-    """Feedback schedule ε = 1 where ⟨−∇ℓ_J(θ), target − θ⟩ > 0, else 0; `target` (dim,) is usually θ*₋."""
+    """Feedback schedule ε(t, θ) = 1 where ⟨−∇ℓ_J(θ), θ̂ − θ⟩ > 0, else 0; θ̂ = `target` (dim,) is usually θ*₋.
+
+    Notes eq. 0.15, mathematics §9: the weight that moves θ most towards θ̂ at every instant. Only `simulate` and
+    `energy` take it (elsewhere `RequestError`); where the closed loop slides along the switching surface they use the
+    equivalent weight, and raise `WorkError` for one that chatters.
+
+    Example (continues the package's):
+
+        >>> greedy = Greedy(leave_one_out(problem).theta)
+        >>> print(greedy(0.0, theta0, problem), greedy.gain(theta0, problem).round(4))
+        1.0 0.0745
+        >>> off, on = greedy.gain_rates(theta0, problem)
+        >>> print(off.round(3), on.round(3))
+        0.275 -1.0050000000000001
+    """
 
     target: Float[Array, " dim"]
 
@@ -44,7 +58,7 @@ class Greedy(eqx.Module):
     def __call__(
         self, t: Annotated[Values, "*times"], theta: Float[Array, " dim"], problem: Problem
     ) -> Float[Array, ""]:
-        """ε off the switching surface."""
+        """ε off the switching surface, 0 or 1, for θ (dim,); time plays no part."""
         return jnp.where(self.gain(theta, problem) > 0, 1.0, 0.0)
 
     def gain(self, theta: Float[Array, " dim"], problem: Problem) -> Float[Array, ""]:

@@ -9,11 +9,16 @@ from ._text import FORMS
 
 
 def parse(text: str) -> AbstractSchedule:
-    """The schedule written as `family:numbers`; `RequestError` says how the family is written if it cannot be read.
+    """The schedule ε(t) written as `family:numbers`, times and levels (k,) separated by commas.
 
-    >>> import homotopy
-    >>> homotopy.parse("linear:0.2,0.8").end
-    Array(0.8, dtype=float64)
+    `constant:V`, `step:T`, `linear:START,END`, `polynomial:START,END,POWER`, `cosine:START,END`,
+    `exponential:START,RATE[,END]`, `bang-bang:T1,T2,…`, `bang-bang-from-0:T1,…`, `piecewise-constant:T1,…;V0,V1,…`,
+    `piecewise-linear:T1,…;V1,…`. Raises `RequestError`, saying how the family is written, if it cannot be read.
+
+    Example (continues the package's):
+
+        >>> parse("linear:0.2,0.8")(0.5).item(), parse("bang-bang:0.1,0.3")(0.2).item()
+        (0.5, 0.0)
     """
     instance(text, "schedule", str, "text such as 'step:0.5'")
     name, _, numbers = text.strip().partition(":")
@@ -36,9 +41,12 @@ def parse(text: str) -> AbstractSchedule:
 def describe(schedule: AbstractSchedule, digits: Whole = 4) -> str:
     """The text that `parse` reads back, with `digits` significant digits; the class of a schedule without a text form.
 
-    >>> import homotopy
-    >>> homotopy.describe(homotopy.Step(1 / 3))
-    'step:0.3333'
+    Raises `RequestError` for what is no schedule, and for digits outside 1…17.
+
+    Example (continues the package's):
+
+        >>> describe(BangBang([0.1, 0.25])), describe(Step(1 / 3), digits=2)
+        ('bang-bang:0.1,0.25', 'step:0.33')
     """
     instance(schedule, "schedule", AbstractSchedule, "a schedule such as Step(0.5)")
     digits = whole(digits, "digits", 1, 17)

@@ -24,7 +24,15 @@ from ._arguments import as_interval, as_jumps, as_weights
 
 
 class Constant(AbstractSchedule, text="constant:VALUE"):
-    """ε(t) = value. `unrestricted=True` allows a value outside [0, 1]."""
+    """ε(t) = `value` (), in [0, 1] (mathematics §6): 1 trains on everything, 0 leaves J out.
+
+    `unrestricted=True` allows a value outside [0, 1]; without it that is a `RequestError`.
+
+    Example (continues the package's):
+
+        >>> print(Constant(0.5)([0.0, 2.0]))
+        [0.5 0.5]
+    """
 
     value: Float[Array, ""]
     piecewise_constant: ClassVar[bool] = True
@@ -40,7 +48,15 @@ class Constant(AbstractSchedule, text="constant:VALUE"):
 
 
 class Step(AbstractSchedule, text="step:SWITCH"):
-    """ε(t) = 1_[0,τ](t) with τ = `switch`; the baseline of the notes is τ = s (eq. 0.9)."""
+    """ε(t) = 1_[0,τ](t), closed, with τ = `switch` () ≥ 0; the baseline is τ = s (notes, eq. 0.9).
+
+    Raises `RequestError` for a switch that is negative or no number.
+
+    Example (continues the package's):
+
+        >>> print(Step(0.5)([0.0, 0.5, 0.6]))
+        [1. 1. 0.]
+    """
 
     switch: Float[Array, ""]
     piecewise_constant: ClassVar[bool] = True
@@ -56,7 +72,15 @@ class Step(AbstractSchedule, text="step:SWITCH"):
 
 
 class PolynomialDecay(AbstractSchedule, text="polynomial:START,END,POWER"):
-    """ε(t) = 1 until s, then ((t₁−t)/(t₁−s))^p down to 0 at t₁, with s = `start`, t₁ = `end`, p = `power` > 0."""
+    """ε(t) = 1 until s, then ((t₁−t)/(t₁−s))^p down to 0 at t₁ (mathematics §6).
+
+    s = `start`, t₁ = `end`, p = `power`, each (). Raises `RequestError` unless 0 ≤ s < t₁ and p > 0.
+
+    Example (continues the package's):
+
+        >>> print(PolynomialDecay(0.0, 1.0, power=2.0)([0.0, 0.5, 1.0]))
+        [1.   0.25 0.  ]
+    """
 
     start: Float[Array, ""]
     end: Float[Array, ""]
@@ -79,7 +103,15 @@ class PolynomialDecay(AbstractSchedule, text="polynomial:START,END,POWER"):
 
 
 class LinearDecay(AbstractSchedule, text="linear:START,END"):
-    """ε(t) = 1 until s, then (t₁−t)/(t₁−s) down to 0 at t₁ (the notes' ε_lin,t₁, eq. 0.14)."""
+    """ε(t) = 1 until s, then (t₁−t)/(t₁−s) down to 0 at t₁ (the notes' ε_lin,t₁, eq. 0.14).
+
+    s = `start` and t₁ = `end`, each (). Raises `RequestError` unless 0 ≤ s < t₁.
+
+    Example (continues the package's):
+
+        >>> print(LinearDecay(0.2, 1.0)([0.0, 0.6, 1.0]))
+        [1.  0.5 0. ]
+    """
 
     start: Float[Array, ""]
     end: Float[Array, ""]
@@ -96,7 +128,15 @@ class LinearDecay(AbstractSchedule, text="linear:START,END"):
 
 
 class CosineDecay(AbstractSchedule, text="cosine:START,END"):
-    """ε(t) = 1 until s, then ½(1 + cos π(t−s)/(t₁−s)) down to 0 at t₁."""
+    """ε(t) = 1 until s, then ½(1 + cos π(t−s)/(t₁−s)) down to 0 at t₁ (mathematics §6).
+
+    s = `start` and t₁ = `end`, each (). Raises `RequestError` unless 0 ≤ s < t₁.
+
+    Example (continues the package's):
+
+        >>> print(CosineDecay(0.0, 1.0)([0.0, 0.5, 1.0]).round(3))
+        [1.  0.5 0. ]
+    """
 
     start: Float[Array, ""]
     end: Float[Array, ""]
@@ -113,7 +153,15 @@ class CosineDecay(AbstractSchedule, text="cosine:START,END"):
 
 
 class ExponentialDecay(AbstractSchedule, text="exponential:START,RATE[,END]"):
-    """ε(t) = 1 until s, then e^{−rate·(t−s)}, and 0 from t₁ on (t₁ = ∞ unless given)."""
+    """ε(t) = 1 until s, then e^{−r(t−s)}, and 0 from t₁ on (mathematics §6).
+
+    s = `start`, r = `rate` > 0 per unit of time, t₁ = `end` (∞ unless given), each (). Raises `RequestError` otherwise.
+
+    Example (continues the package's):
+
+        >>> print(ExponentialDecay(0.0, rate=2.0)([0.0, 1.0]).round(4))
+        [1.     0.1353]
+    """
 
     start: Float[Array, ""]
     rate: Float[Array, ""]
@@ -137,7 +185,16 @@ class ExponentialDecay(AbstractSchedule, text="exponential:START,RATE[,END]"):
 
 
 class PiecewiseConstant(AbstractSchedule, text="piecewise-constant:T1,…;V0,V1,…"):
-    """ε(t) = values[k] between times[k−1] and times[k]: `times` (k,) sorted, `values` (k+1,)."""
+    """ε(t) = values[k] between times[k−1] and times[k]: `times` (k,) sorted, `values` (k+1,) in [0, 1].
+
+    Mathematics §6. `unrestricted=True` allows values outside [0, 1]; without it that is a `RequestError`, as are
+    unsorted times and lengths that do not match.
+
+    Example (continues the package's):
+
+        >>> print(PiecewiseConstant([0.2, 0.4], [1.0, 0.3, 0.0])([0.1, 0.3, 0.5]))
+        [1.  0.3 0. ]
+    """
 
     times: Float[Array, " k"]
     values: Float[Array, " k+1"]
@@ -160,7 +217,16 @@ class PiecewiseConstant(AbstractSchedule, text="piecewise-constant:T1,…;V0,V1,
 
 
 class BangBang(AbstractSchedule, text=("bang-bang:T1,T2,… (from 1)", "bang-bang-from-0:T1,T2,…")):
-    """ε(t) = first, 1 − first, first, … , changing at the sorted `switches`; `first` is 0 or 1."""
+    """ε(t) = first, 1 − first, first, … , changing at the sorted `switches` (k,); `first` () is 0 or 1.
+
+    The optimal form for linear regression and one deleted point (mathematics §7). Raises `RequestError` for unsorted or
+    negative switches and another `first`.
+
+    Example (continues the package's):
+
+        >>> print(BangBang([0.1, 0.3])([0.05, 0.2, 0.4]))
+        [1. 0. 1.]
+    """
 
     switches: Float[Array, " k"]
     first: Float[Array, ""]
@@ -188,7 +254,16 @@ class BangBang(AbstractSchedule, text=("bang-bang:T1,T2,… (from 1)", "bang-ban
 
 
 class PiecewiseLinear(AbstractSchedule, text="piecewise-linear:T1,T2,…;V1,V2,…"):
-    """ε(t) interpolates `values` (k,) at the sorted knots `times` (k,), k ≥ 2, and is constant outside them."""
+    """ε(t) interpolates `values` (k,) at the sorted knots `times` (k,), k ≥ 2, and is constant outside them.
+
+    Mathematics §6. `unrestricted=True` allows values outside [0, 1]; without it that is a `RequestError`, as are knots
+    out of order and lengths that do not match.
+
+    Example (continues the package's):
+
+        >>> print(PiecewiseLinear([0.0, 1.0], [1.0, 0.0])([0.25, 2.0]))
+        [0.75 0.  ]
+    """
 
     times: Float[Array, " k"]
     values: Float[Array, " k"]
@@ -217,10 +292,16 @@ class PiecewiseLinear(AbstractSchedule, text="piecewise-linear:T1,T2,…;V1,V2,�
 
 
 class NeuralSchedule(AbstractSchedule):
-    """ε(t) = 1 until `start`, σ(network((t − start)/(end − start))) until `end`, then 0.
+    """ε(t) = 1 until `start`, σ(network((t − start)/(end − start))) until `end`, then 0 (mathematics §6).
 
     The network has `depth` hidden layers of `width` tanh neurons, made from `key` (a seed or a JAX key) as Equinox makes
-    an MLP; `network` holds (weights, biases) layer by layer: the parameters to learn.
+    an MLP; `network` holds (weights, biases) layer by layer: the parameters to learn. `start` and `end` are (). Raises `RequestError` unless
+    0 ≤ start < end.
+
+    Example (continues the package's):
+
+        >>> print(NeuralSchedule(0.1, 1.0, width=4, key=0)([0.0, 2.0]))
+        [1. 0.]
     """
 
     start: Float[Array, ""]

@@ -27,12 +27,19 @@ def sensitivity(
     atol: Number = 1e-10,
     max_steps: Whole = MAX_STEPS,
 ) -> Sensitivity:
-    """θ(t) and s(t) = ∂θ(t)/∂ε for a weight ε(t) + δ, δ → 0 (mathematics §10):
+    """θ(t) and s(t) = ∂θ(t)/∂ε, each (k, dim), for a weight ε(t) + δ, δ → 0 (mathematics §10):
 
         ṡ = −∇²R_ε(θ(t)) s − ∇ℓ_J(θ(t)),   s(0) = 0.
 
     Solved together with θ under the same error control. As t → ∞ under constant ε, s(t) → −H_ε⁻¹∇ℓ_J, the influence
-    function, where the minimum is not degenerate. Raises as `simulate` does.
+    function, where the minimum is not degenerate. `ts` (k,) are 101 equal steps when not given. Raises as `simulate`
+    does.
+
+    Example (continues the package's):
+
+        >>> moved = sensitivity(problem, Constant(1.0), theta0, t1=20.0)
+        >>> print(moved.sensitivities[-1].round(4), influence(problem).theta_dot.round(4))
+        [0.0301 0.0261] [0.0301 0.0261]
     """
     theta0 = problem.check_theta(theta0)
     t1 = as_time(t1, finite="the limit t → ∞ is influence(problem)")

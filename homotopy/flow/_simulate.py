@@ -57,7 +57,7 @@ def simulate(
     dense: Flag = False,
     max_steps: Whole | None = None,
 ) -> Trajectory:
-    """Integrate θ̇ = −∇R⁻(θ) − ε(t) ∇ℓ_J(θ) from θ(0) = θ₀ to t1 (notes, GF and eq. 0.13).
+    """θ(t) of the flow θ̇ = −∇R⁻(θ) − ε(t) ∇ℓ_J(θ) from θ(0) = θ₀ (dim,) to t1 (mathematics §5; notes, GF and eq. 0.13).
 
     - `ts` (k,) are the saved times (101 equal steps when not given), `dense=True` keeps all of them (`evaluate`).
     - `method`: "exact" for linear regression under a piecewise constant ε(t) (machine precision, t1 = ∞ allowed),
@@ -70,6 +70,14 @@ def simulate(
     `Greedy` runs under none of them). Raises `RequestError` for options that would be ignored, times that are negative
     or unsorted, a θ₀ of the wrong shape and a schedule that is not what it says (`flow.check`; weights outside [0, 1]
     are for schedules that ask for them by `unrestricted`); `WorkError`, saying what to try, if the solve fails.
+
+    Example (continues the package's):
+
+        >>> run = simulate(problem, Step(0.1), theta0, t1=0.2)
+        >>> run.method, run.thetas.shape
+        ('exact', (101, 2))
+        >>> print(run.theta1.round(4))
+        [-1.2259  0.6941]
     """
     theta0 = problem.check_theta(theta0)
     t1 = as_time(t1)

@@ -54,7 +54,14 @@ def surface(
 
     Linear regression is exact and its `ts` may end with ∞ (θ(∞, ε) = θ(ε)). Otherwise one compiled solve carries all
     rows, in chunks of `batch_size` of similar stiffness. A row that fails does not stop the others: its values are
-    `inf` and `failures` says why. ε outside [0, 1] needs `unrestricted=True`.
+    `inf` and `failures` says why. Raises `RequestError` for
+    ε outside [0, 1] without `unrestricted=True` and as `simulate` does. Source: notes, Figure 2; mathematics §5.
+
+    Example (continues the package's):
+
+        >>> sheet = surface(problem, [0.0, 0.5, 1.0], theta0, ts=[0.0, 0.1, jnp.inf])
+        >>> print(sheet.thetas.shape, sheet.thetas[0, -1].round(3), leave_one_out(problem).theta.round(3))
+        (3, 3, 2) [-1.623  1.288] [-1.623  1.288]
     """
     theta0 = problem.check_theta(theta0)
     epsilons = as_weights(epsilons, "epsilons", unrestricted, ndim=1)

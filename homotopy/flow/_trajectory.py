@@ -19,7 +19,16 @@ class Trajectory(eqx.Module):
     """θ(t, ε(t)) at the times `ts` (k,): `thetas` (k, dim), `epsilons` (k,) or (k, |J|).
 
     `result` is a Diffrax result code (successful, or why not; then the values from there on are `inf`), `stats` counts
-    steps, `method` and `solver` say which engine ran. `theta1` is θ(t1) when `ts` does not end there.
+    steps, `method` and `solver` say which engine ran. `theta1` (dim,) is θ(t1), at which `ts` need not end; `dense`
+    what `evaluate` reads.
+
+    Example (continues the package's):
+
+        >>> run = simulate(problem, Step(0.1), theta0, t1=0.2, dense=True)
+        >>> print(run.ts.shape, run.thetas.shape, run.epsilons[0], run.method, bool((run.thetas[-1] == run.theta1).all()))
+        (101,) (101, 2) 1.0 exact True
+        >>> print(run.evaluate(0.05).round(4))
+        [-0.5762 -0.2172]
     """
 
     ts: Float[Array, " k"]
@@ -33,7 +42,7 @@ class Trajectory(eqx.Module):
     dense: Any = None  # if asked for: θ as a function of t, with its last time `t1`
 
     def evaluate(self, t: Annotated[Values, "*times"]) -> Float[Array, "*times dim"]:
-        """θ at any time or array of times in [0, t1]; the simulation must have been asked for `dense=True`."""
+        """θ at any time or array of times in [0, t1]; `RequestError` unless the simulation was asked for `dense=True`."""
         if self.dense is None:
             raise RequestError("this trajectory was saved at ts only; simulate(…, dense=True) keeps all times")
         t = as_floats(t, "t")
@@ -57,7 +66,14 @@ def _at_each(dense: Any, ts: Array) -> Array:
 class Surface(eqx.Module):
     """The homotopy θ(t, ε): `epsilons` (m,), `ts` (k,), `thetas` (m, k, dim); failed rows hold `inf`.
 
-    `failures` maps the index of a failed row to the reason; `stats` holds one count per row.
+    `failures` maps the index of a failed row to the reason; `stats` holds one count per row, `method` and
+    `solver` say which engine ran. Notes, Figure 2; made by `surface`, which raises.
+
+    Example (continues the package's):
+
+        >>> sheet = surface(problem, [0.0, 0.5, 1.0], theta0, ts=[0.0, 0.1, jnp.inf])
+        >>> sheet.thetas.shape, sheet.method, sheet.failures, sheet.result_codes
+        ((3, 3, 2), 'exact', {}, {'successful': 3})
     """
 
     epsilons: Float[Array, " m"]
@@ -87,7 +103,13 @@ class Sensitivity(eqx.Module):
     """θ(t) and s(t) = ∂θ(t)/∂ε at the times `ts` (k,): `thetas` and `sensitivities` (k, dim).
 
     Sign and scale: s is the change of θ(t) per unit of weight *added* to the deleted points over the whole of [0, t];
-    removing them moves θ(t) by −s to first order.
+    removing them moves θ(t) by −s to first order (mathematics §10). `result`, `stats` and `solver` as in `Trajectory`.
+
+    Example (continues the package's):
+
+        >>> moved = sensitivity(problem, Constant(1.0), theta0, t1=20.0)
+        >>> moved.thetas.shape, moved.sensitivities.shape
+        ((101, 2), (101, 2))
     """
 
     ts: Float[Array, " k"]

@@ -21,7 +21,14 @@ class Scale:
 
     `instances` random linear problems for each of `dims`, `searches` certified searches for each of them, `networks`
     trained networks, and as many points of real data if `real`; instance k has the seed `seed` + k, so
-    `Scale(1, 1, 1, seed=k)` is that instance alone.
+    `Scale(1, 1, 1, seed=k)` is that instance alone. Mathematics §16. Raises `RequestError` for a count or a seed that
+    is too small.
+
+    Example (continues the package's):
+
+        >>> small = Scale(instances=2, searches=1, networks=0, dims=(2,), real=False, seed=7)
+        >>> list(small.seeds(small.instances))
+        [7, 8]
     """
 
     instances: int = 300
@@ -49,12 +56,22 @@ QUICK = Scale(instances=50, searches=25, networks=3)
 
 @dataclass(frozen=True)
 class Rule:
-    """How the evidence becomes a verdict: `decide(evidence)`, and the same in words, tolerance included."""
+    """How the evidence becomes a verdict: `decide(evidence)`, and the same in words, `text`, tolerance included.
+
+    A verdict is "holds", "fails" or "depends" (mathematics §16).
+
+    Example (continues the package's):
+
+        >>> rule = Rule("holds where `error` ≤ 1e-6", lambda evidence: "holds" if evidence["error"] <= 1e-6 else "fails")
+        >>> rule({"error": 1e-9})
+        'holds'
+    """
 
     text: str
     decide: Callable[[Mapping[str, Any]], Verdict]
 
     def __call__(self, evidence: Mapping[str, Any]) -> Verdict:
+        """The verdict; `ValueError` for another word than the three."""
         verdict = self.decide(evidence)
         if verdict not in VERDICTS:
             raise ValueError(f"a rule must answer {', '.join(VERDICTS)}, but answered {verdict!r}")
@@ -79,6 +96,12 @@ class Finding:
     `evidence`: name → number, text, or what `share`, `median` and `correlation` make (effect sizes with intervals).
     `headline`: the three entries that matter. `example`: the worst or the counter-example instance, with its `seed`.
     `slips`: formulas of the notes that were held against corrected ones. `draw(ax)` draws the figure, if one helps.
+    Mathematics §16. Raises `ValueError` for a headline that is not among the evidence.
+
+    Example (continues the package's):
+
+        >>> Finding({"error": 1e-9, "instances": 2}, headline=("error",)).evidence["error"]
+        1e-09
     """
 
     evidence: Mapping[str, Any]
@@ -97,8 +120,22 @@ class Finding:
 class Hypothesis:
     """A claim, where it comes from, and `check(scale, progress) -> Finding`, from which `rule` reads the verdict.
 
+    `id`, `statement` and `source` are texts.
+
     `computed` and `family` say in words what is computed, and over which instances; `corrected` is the statement that
-    holds instead, shown where the claim does not. Raises `RequestError` for an id that cannot be a file name.
+    holds instead, shown where the claim does not. Mathematics §12, §16. Raises `RequestError` for an id that
+    cannot be a file name, and for a check or a rule that is none.
+
+    Example (continues the package's):
+
+        >>> def check(scale, progress):
+        ...     problems = [Problem(LinearRegression(), datasets.random_linear(seed=seed), delete=3) for seed in scale.seeds(2)]
+        ...     apart = [newton_estimate(each).theta - leave_one_out(each).theta for each in problems]
+        ...     return Finding({"error": float(jnp.abs(jnp.stack(apart)).max())}, headline=("error",))
+        >>> exact = Rule("error ≤ 1e-6", lambda evidence: "holds" if evidence["error"] <= 1e-6 else "fails")
+        >>> claim = Hypothesis("N01", "Newton's estimate is exact for least squares", "notes, Def. 6", check, exact)
+        >>> claim.rule(claim.check(Scale(), None).evidence)
+        'holds'
     """
 
     id: str

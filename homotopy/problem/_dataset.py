@@ -43,6 +43,15 @@ class Dataset(eqx.Module):
     ordered indexes of x and y, on fewer than two points, on numbers that 64-bit floats cannot tell apart, and on a
     column whose largest |value| is not 0 and outside [1e-150, 1e150]: sums of its squares (up to 1e8 of them) would
     overflow, or vanish and make the rank wrong.
+
+    Example (continues the package's):
+
+        >>> cars = Dataset([[1.0, 900.0], [3.0, 1500.0], [0.0, 700.0]], [7.0, 5.0, 8.0], columns=["age", "weight"], name="cars")
+        >>> cars.name, cars.n, cars.features, cars.columns, cars.targets
+        ('cars', 3, 2, ('age', 'weight'), ('y',))
+        >>> print(cars.subset([0, 2]).y)
+        [7. 8.]
+        >>> cars.require_columns(["age", "weight"])
     """
 
     x: Float[Array, "n features"]
@@ -117,7 +126,9 @@ class Dataset(eqx.Module):
             )
 
     def subset(self, rows: Annotated[Values, "m"]) -> "Dataset":
-        """The data set of the given rows (indices or a boolean mask), in that order."""
+        """The data set of the given rows (indices or a boolean mask), in that order. `RequestError` for rows that do not
+        exist.
+        """
         rows = unmasked(rows, "rows")
         if rows.dtype.kind not in "iub":
             raise RequestError(f"rows must be indices or a mask of the {self.n} points, but is {shown(rows)}")

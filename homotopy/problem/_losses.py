@@ -18,7 +18,25 @@ from .._errors import RequestError
 
 
 class AbstractLoss(eqx.Module):
-    """A loss of one prediction against one target."""
+    """A loss ℓ(ŷ, y) of one prediction ŷ () or (outputs,) against one target y; convex in ŷ. Mathematics §1, §2.
+
+    A class of one's own has the three abstract methods below, in JAX and twice differentiable.
+
+    Example (continues the package's):
+
+        >>> class QuarticLoss(AbstractLoss):
+        ...     def output_shape(self, y):
+        ...         return y.shape[1:]
+        ...     def value(self, prediction, target):
+        ...         return 0.25 * (prediction - target) ** 4
+        ...     def bregman(self, prediction, reference, target):
+        ...         tangent = self.value(reference, target) + (reference - target) ** 3 * (prediction - reference)
+        ...         return self.value(prediction, target) - tangent
+        >>> quartic = Problem(LinearRegression(), data, delete=3, loss=QuarticLoss())
+        >>> print(quartic.risk(theta0).round(3))
+        59.905
+        >>> quartic.loss.check_targets(data.y, (), "y")
+    """
 
     @abc.abstractmethod
     def output_shape(self, y: Float[Array, "n ..."]) -> tuple[int, ...]:
@@ -45,7 +63,17 @@ class AbstractLoss(eqx.Module):
 
 
 class SquaredLoss(AbstractLoss):
-    """ℓ = ½‖ŷ − y‖²; the half makes the Hessian of linear regression XᵀX. D = ½‖ŷ − ŷ′‖²."""
+    """ℓ = ½‖ŷ − y‖² with ŷ and y () or (outputs,), in squared units of y; D = ½‖ŷ − ŷ′‖².
+
+    The half makes the Hessian of linear regression XᵀX (mathematics §1).
+
+    Example (continues the package's):
+
+        >>> SquaredLoss().value(jnp.array([1.0, 3.0]), jnp.array([1.0, 1.0])).item()
+        2.0
+        >>> SquaredLoss().bregman(jnp.array(1.0), jnp.array(0.5), jnp.array(7.0)).item()
+        0.125
+    """
 
     def output_shape(self, y):
         return tuple(y.shape[1:])
@@ -58,7 +86,15 @@ class SquaredLoss(AbstractLoss):
 
 
 class LogisticLoss(AbstractLoss):
-    """ℓ = log(1 + e^ŷ) − yŷ for labels y ∈ {0, 1} and a logit ŷ. D is the KL divergence of σ(ŷ′) from σ(ŷ)."""
+    """ℓ = log(1 + e^ŷ) − yŷ, in nats, for labels y ∈ {0, 1} and a logit ŷ (), the log-odds of 1.
+
+    D is the KL divergence of σ(ŷ′) from σ(ŷ) (mathematics §2). Raises `RequestError` for other labels, naming them.
+
+    Example (continues the package's):
+
+        >>> print(LogisticLoss().value(jnp.array(0.0), jnp.array(1.0)).round(4))
+        0.6931
+    """
 
     def output_shape(self, y):
         self.check_targets(y, (), "y")
@@ -83,9 +119,15 @@ class LogisticLoss(AbstractLoss):
 
 
 class CrossEntropyLoss(AbstractLoss):
-    """ℓ = log Σ_k e^{ŷ_k} − ŷ_y for class labels y ∈ {0, …, C−1} and logits ŷ (C,).
+    """ℓ = log Σ_k e^{ŷ_k} − ŷ_y, in nats, for class labels y ∈ {0, …, C−1} and logits ŷ (C,).
 
-    D is the KL divergence of softmax(ŷ′) from softmax(ŷ). C is the largest label + 1.
+    D is the KL divergence of softmax(ŷ′) from softmax(ŷ) (mathematics §2). C is the largest label + 1. Raises
+    `RequestError` for labels that are not whole numbers ≥ 0, and where there is one class only.
+
+    Example (continues the package's):
+
+        >>> print(CrossEntropyLoss().value(jnp.zeros(3), jnp.array(2)).round(4))
+        1.0986
     """
 
     def output_shape(self, y):

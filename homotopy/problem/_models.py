@@ -34,7 +34,26 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 class AbstractModel(eqx.Module):
-    """A parametric function f(θ; x)."""
+    """A parametric function f(θ; x) of θ (dim,) (mathematics §1).
+
+    A class of one's own has the abstract methods below, in JAX and twice differentiable in θ; it says `linear` if
+    f(θ; x) is. `output_shape` is () for one number per point and (outputs,) for several.
+
+    Example (continues the package's):
+
+        >>> class Sine(AbstractModel):
+        ...     def default_loss(self):
+        ...         return SquaredLoss()
+        ...     def size(self, features, output_shape):
+        ...         return 2
+        ...     def predict(self, theta, x, output_shape):
+        ...         return theta[0] * jnp.sin(theta[1] * x[:, 0])
+        ...     def initial(self, key, features, output_shape):
+        ...         return jnp.ones(2)
+        >>> own = Problem(Sine(), data, delete=3)
+        >>> own.model.linear, own.dim, float(own.risk(own.initial(0))) > 0
+        (False, 2, True)
+    """
 
     @property
     def linear(self) -> bool:
@@ -89,7 +108,15 @@ class AbstractLinearModel(AbstractModel):
 
 
 class LinearRegression(AbstractLinearModel):
-    """f(θ; x) = xᵀθ, squared loss: H = XᵀX. Add a column of ones to x for an intercept. θ₀ ~ N(0, I)."""
+    """f(θ; x) = xᵀθ, squared loss: H = XᵀX (mathematics §3). Add a column of ones to x for an intercept. θ₀ ~ N(0, I).
+
+    θ is (features,), or for several outputs (features·outputs,): the matrix (features, outputs) row by row.
+
+    Example (continues the package's):
+
+        >>> print(problem.predict(theta0).shape, problem.hessian(theta0).shape)
+        (20,) (2, 2)
+    """
 
     def default_loss(self):
         return SquaredLoss()
@@ -99,7 +126,16 @@ class LinearRegression(AbstractLinearModel):
 
 
 class LogisticRegression(AbstractLinearModel):
-    """The logit f(θ; x) = xᵀθ, logistic loss (labels 0, 1); with `CrossEntropyLoss`, one logit per class. θ₀ = 0."""
+    """The logit f(θ; x) = xᵀθ, logistic loss (labels 0, 1); with `CrossEntropyLoss`, one logit per class. θ₀ = 0.
+
+    θ is (features,), or with several classes (features·C,): the matrix (features, C) row by row. `Problem` raises
+    `RequestError` for labels that do not suit the loss. Mathematics §1.
+
+    Example (continues the package's):
+
+        >>> print(accuracy(classes, optimum(classes).theta, classes.data))
+        0.9
+    """
 
     def default_loss(self):
         return LogisticLoss()
@@ -110,11 +146,19 @@ class LogisticRegression(AbstractLinearModel):
 
 
 class MLP(AbstractModel):
-    """Multi-layer perceptron with `depth` hidden layers of `width` neurons (an `equinox.nn.MLP`).
+    """f(θ; x), a multi-layer perceptron with `depth` hidden layers of `width` neurons (an `equinox.nn.MLP`).
 
     θ lists each layer's weight matrix (row by row: one row per neuron), then its bias, from input to output.
     `activation` is one of tanh, sigmoid, softplus, gelu, silu, elu, sin, identity: twice differentiable, as the flow
-    needs (elu: once, with a Lipschitz derivative).
+    needs (elu: once, with a Lipschitz derivative). Mathematics §1. One hidden layer: dim = width·(features + 1) +
+    outputs·(width + 1). Raises `RequestError` for another activation and for numbers below 1.
+
+    Example (continues the package's):
+
+        >>> theta = network.initial(0)
+        >>> module = network.model.module(theta, features=1)
+        >>> print(theta.shape, module(jnp.ones(1)).shape, bool((network.model.flatten(module) == theta).all()))
+        (10,) () True
     """
 
     width: int = eqx.field(static=True)

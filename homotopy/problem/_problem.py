@@ -29,8 +29,30 @@ class Problem(eqx.Module):
 
     `delete` is one index or several (the set J), counted from 0; `ridge` is ρ ≥ 0; `loss` defaults to the model's own.
     `epsilon` is a number, or one per deleted point (k,). A Problem is a PyTree whose data, `delete` and `ridge` are
-    arrays, so `jax.vmap` runs over them. Raises `RequestError` if an index is out of range or repeated, if nothing
-    would be left, or if the loss does not suit the targets.
+    arrays, so `jax.vmap` runs over them; θ is a flat vector (dim,), a prediction has the `output_shape`. Raises
+    `RequestError` if an index is out of range or repeated, if nothing would be left, or if the loss does not suit the
+    targets.
+
+    Example (continues the package's):
+
+        >>> problem.n, problem.dim, problem.parameter_names, problem.least_squares
+        (20, 2, ('x0', 'x1'), True)
+        >>> print(problem.weights(0.5)[:5], problem.deleting([0, 1]).weights(0.0)[:5])
+        [1.  1.  1.  0.5 1. ] [0. 0. 1. 1. 1.]
+        >>> print(problem.predict(theta0, [[1.0, 1.0]]).round(3), problem.initial(0).round(3))
+        [-0.991] [-0.206 -0.785]
+        >>> print(problem.losses(theta0).sum().round(3), problem.risk(theta0).round(3))
+        21.187 21.187
+        >>> print(problem.weighted_risk(theta0, problem.weights(0.0)).round(3), problem.risk(theta0, epsilon=0.0).round(3))
+        20.978 20.978
+        >>> print(problem.gradient(theta0, epsilon=0.0).round(3), problem.deleted_gradient(theta0).round(3))
+        [  9.448 -12.627] [-0.843 -0.612]
+        >>> print(problem.deleted_loss(theta0).round(3), problem.hessian(theta0).round(3).tolist())
+        0.209 [[14.891, 5.696], [5.696, 10.038]]
+        >>> print(problem.hvp(theta0, theta0).round(3), problem.gauss_newton_vp(theta0, theta0).round(3))
+        [-7.535 -9.05 ] [-7.535 -9.05 ]
+        >>> problem.gauss_newton(theta0).shape, problem.check_theta([0, 0]).dtype
+        ((2, 2), dtype('float64'))
     """
 
     model: AbstractModel
@@ -97,7 +119,9 @@ class Problem(eqx.Module):
         return self.model.design(self.data.x)
 
     def deleting(self, delete: Indices) -> "Problem":
-        """The same problem with another deleted set; inside a trace, with an index array of shape (k,)."""
+        """The same problem with another deleted set; inside a trace, with an index array of shape (k,). Raises as
+        `Problem` does.
+        """
         return eqx.tree_at(lambda problem: problem.delete, self, _indices(delete, self.n))
 
     def weights(self, epsilon: Epsilon = 1.0) -> Float[Array, " n"]:
@@ -111,7 +135,7 @@ class Problem(eqx.Module):
     ) -> Float[Array, " m *outputs"]:
         """f(θ; x) for the rows of x (m, features), or of the data when x is not given.
 
-        The columns of a frame must be those of the data, in that order, where those have names.
+        The columns of a frame must be those of the data, in that order, where those have names (else `RequestError`).
         """
         if x is None:
             x = self.data.x
@@ -135,7 +159,7 @@ class Problem(eqx.Module):
         return self.weighted_risk(theta, self.weights(epsilon))
 
     def gradient(self, theta: Float[Array | np.ndarray, " dim"], epsilon: Epsilon = 1.0) -> Float[Array, " dim"]:
-        """∇R_ε(θ); the flow is θ̇ = −∇R_ε(θ)."""
+        """∇R_ε(θ) (dim,); the flow is θ̇ = −∇R_ε(θ)."""
         return jax.grad(self.weighted_risk)(theta, self.weights(epsilon))
 
     def hvp(

@@ -1,4 +1,15 @@
-"""Data sets: synthetic ones, real ones that ship with a package, and the user's own CSV file."""
+"""Data sets: synthetic ones, real ones that ship with a package, and the user's own CSV file.
+
+Each returns a `Dataset`: `random_linear`, `teacher_student`, `load`, `read_csv` (and `teacher`, the function behind
+`teacher_student`; `read_csv_told`, what was found out about a file). Source of the made-up ones: the notes, Figures 3,
+4.
+
+Example (continues the package's):
+
+    >>> points = datasets.random_linear(n=20, d=2, noise=0.0, seed=1)
+    >>> points.name, points.x.shape, points.y.shape
+    ('random_linear(n=20, d=2, seed=1)', (20, 2), (20,))
+"""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -22,7 +33,15 @@ NAMES = (*_SCIKIT_LEARN, *_STATSMODELS)
 
 
 def random_linear(n: Whole = 20, d: Whole = 2, noise: Number = 0.5, seed: Whole = 0) -> Dataset:
-    """y = Xθ + noise·ξ with X (n, d), θ and ξ standard normal."""
+    """y = Xθ + noise·ξ with X (n, d), θ and ξ standard normal; the same points for the same `seed`, on every machine.
+
+    Raises `RequestError` for n < 2, d < 1 and noise < 0.
+
+    Example (continues the package's):
+
+        >>> datasets.random_linear(n=20, d=2).columns
+        ('x0', 'x1')
+    """
     n, d, seed = whole(n, "n", 2, _MOST), whole(d, "d", 1, _MOST), whole(seed, "seed", 0)
     noise = number(noise, "noise", least=0.0)
     rng = np.random.default_rng(seed)
@@ -32,8 +51,16 @@ def random_linear(n: Whole = 20, d: Whole = 2, noise: Number = 0.5, seed: Whole 
 
 
 def teacher_student(n: Whole = 20, width: Whole = 3, noise: Number = 0.1, seed: Whole = 0) -> Dataset:
-    """y_i = f(x_i) + ξ_i with f a one-hidden-layer tanh network of `width` neurons, x_i uniform on [−2, 2] (sorted) and
-    ξ_i ~ N(0, noise²): the set-up of the notes' Figure 3. The noiseless f is `teacher(width, seed)`."""
+    """y_i = f(x_i) + ξ_i with f a one-hidden-layer tanh network of `width` neurons: the set-up of the notes' Figure 3.
+
+    x (n, 1) uniform on [−2, 2] (sorted), ξ_i ~ N(0, noise²); the noiseless f is `teacher(width, seed)`. Raises
+    `RequestError` for n < 2, width < 1 and noise < 0.
+
+    Example (continues the package's):
+
+        >>> datasets.teacher_student(n=20, width=3).x.shape
+        (20, 1)
+    """
     n, width, seed = whole(n, "n", 2, _MOST), whole(width, "width", 1, _MOST), whole(seed, "seed", 0)
     noise = number(noise, "noise", least=0.0)
     rng = np.random.default_rng([seed, 1])
@@ -43,8 +70,15 @@ def teacher_student(n: Whole = 20, width: Whole = 3, noise: Number = 0.1, seed: 
 
 
 def teacher(width: int = 3, seed: int = 0) -> Callable[[Annotated[Values, "..."]], Float[np.ndarray, "..."]]:
-    """The target function x ↦ Σ_k a_k tanh(w_k x + b_k) of `teacher_student`: slopes of both signs in [1, 3], kinks
-    spread over [−2, 2], so that the function is neither flat nor linear on the data."""
+    """The function x ↦ Σ_k a_k tanh(w_k x + b_k) behind `teacher_student`; it takes and gives arrays of one shape.
+
+    Slopes of both signs in [1, 3] and kinks spread over [−2, 2]: neither flat nor linear on the data.
+
+    Example (continues the package's):
+
+        >>> datasets.teacher(width=3)([-1.0, 0.0, 1.0]).shape
+        (3,)
+    """
     rng = np.random.default_rng([seed, 0])
     slope = rng.uniform(1.0, 3.0, width) * rng.choice([-1.0, 1.0], width)
     bias = -slope * rng.uniform(-1.5, 1.5, width)
@@ -56,7 +90,14 @@ def load(name: Choice, *, standardise: Flag = True, intercept: Flag = False) -> 
     """A real data set: diabetes, breast_cancer, wine, digits, iris (scikit-learn); stackloss, longley (statsmodels).
 
     `standardise` brings every feature, and the target of a regression set, to mean 0 and variance 1 (constant columns
-    to 0); labels stay 0, 1, …; `intercept` appends a column of ones. Needs the extra `homotopy[data]`.
+    to 0); labels stay 0, 1, …; `intercept` appends a column of ones. Raises `RequestError` for
+    another name, and where the extra `homotopy[data]` is missing.
+
+    Example (continues the package's):
+
+        >>> diabetes = datasets.load("diabetes", intercept=True)
+        >>> diabetes.x.shape, diabetes.columns[:2]
+        ((442, 11), ('age', 'sex'))
     """
     choice(name, "data set", NAMES)
     flag(standardise, "standardise"), flag(intercept, "intercept")
@@ -81,7 +122,7 @@ def read_csv(
     encoding: str | None = None,
     dummies: bool = False,
 ) -> Dataset:
-    """The user's own table: a text file (or .gz, or `-` for standard input) whose first line names the columns.
+    r"""The user's own table: a text file (or .gz, or `-` for standard input) whose first line names the columns.
 
     `target` names the column y (or several); x is `features`, or every other column. `standardise`,
     `standardise_target` and `intercept` as in `load`; the names stay with the data (`Dataset.columns`).
@@ -90,8 +131,17 @@ def read_csv(
     target into classes 0, 1, …; without it text is refused.
 
     Warns of a constant column. Raises `RequestError`, naming line and column, on a missing value, on what is not
-    written as a number (digits 0–9, a point for decimals), on numbers that 64-bit floats cannot tell apart, on a missing
-    column or a name used twice, and on a file that cannot be decoded.
+    written as a number (digits 0–9, a point for decimals), on numbers that 64-bit floats cannot tell apart, on a
+    missing column or a name used twice, and on a file that cannot be decoded.
+
+    Example (continues the package's):
+
+        >>> import pathlib, tempfile
+        >>> table = pathlib.Path(tempfile.mkdtemp()) / "cars.csv"
+        >>> _ = table.write_text("age;weight;price\n1;900;7\n3;1500;5\n0;700;8\n")
+        >>> cars = datasets.read_csv(table, target="price", standardise=True)
+        >>> cars.columns, cars.targets, cars.n
+        (('age', 'weight'), ('price',), 3)
     """
     data, notes = read_csv_told(
         path, target=target, features=features, standardise=standardise, standardise_target=standardise_target,
@@ -115,7 +165,18 @@ def read_csv_told(
     encoding: str | None = None,
     dummies: bool = False,
 ) -> tuple[Dataset, list[str]]:
-    """`read_csv`, and what it found out and decided, a line each: the separator, dummies, constant columns."""
+    r"""`read_csv`, and what it found out and decided, a line each: the separator, dummies, constant columns.
+
+    Raises as `read_csv`.
+
+    Example (continues the package's):
+
+        >>> import pathlib, tempfile
+        >>> table = pathlib.Path(tempfile.mkdtemp()) / "cars.csv"
+        >>> _ = table.write_text("age;price\n1;7\n3;5\n0;8\n")
+        >>> datasets.read_csv_told(table, target="price")[1][0].partition(": ")[2]
+        '3 rows, 2 columns separated by semicolons'
+    """
     targets = as_names(target, "target")
     if not targets:
         raise RequestError("target must name at least one column, but is empty")

@@ -43,12 +43,21 @@ from ._switching import Bang, Window, window
 class SearchTable:
     """One bang-bang search per row: `delete` (m,), `energies` E (m,), `baseline_energies` E(1_[0,s]) (m,).
 
-    `lower_bounds` ≤ E* (m,) from the convex dual; where it does not apply the bound is 0 and `certified` (m,) is False.
-    `reached` (m,) says where θ*₋ is reached exactly (E = 0 up to rounding), which certifies itself.
-    `switches` counts the jumps of ε in (s, T), `residuals` are Pontryagin's; `schedule(row)` is the schedule itself.
+    `lower_bounds` ≤ E* (m,) from the convex dual (mathematics §14); where it does not apply the bound is 0 and
+    `certified` (m,) is False. `reached` (m,) says where θ*₋ is reached exactly (E = 0 up to rounding), which certifies
+    itself. `switches` (m,) counts the jumps of ε in (s, T), `residuals` (m,) are Pontryagin's; `schedule(row)` is the
+    schedule itself.
 
     `reasons` (m,) says why a row has no answer (its energies are ∞, its bound 0, its residual NaN, its switches −1), and is
     "" for a row that has one; `notes` (m,) are what the search of a row has to say, above all of lost digits.
+
+    Example (continues the package's):
+
+        >>> table = search_all(problem, theta0, t1=0.2, deletes=[3, 6])
+        >>> print(table.energies.round(4), table.baseline_energies.round(4), table.switches, table.certified)
+        [0.2543 0.2381] [0.2569 0.4761] [1 0] [ True  True]
+        >>> describe(table.schedule(1))
+        'bang-bang:0.2'
     """
 
     delete: Int[np.ndarray, " m"]
@@ -64,7 +73,7 @@ class SearchTable:
     _found: tuple[tuple[Window, Bang] | None, ...]
 
     def schedule(self, row: Whole) -> AbstractSchedule:
-        """ε(t) of one row."""
+        """ε(t) of one row. Raises `RequestError` for a row that is not there, `WorkError` for one without an answer."""
         row = whole(row, "row", 0, len(self._found) - 1)
         found = self._found[row]
         if found is None:
@@ -90,7 +99,14 @@ def search_all(
 
     `delete` (m,) are the points, all n when not given; `theta0` is (dim,), or (m, dim): one start per row. The deleted
     set of `problem` plays no part. `certify=False` leaves the dual bounds out. A point without an answer costs its row
-    only, with one `FlaggedRowsWarning` that names such rows and why; raises what the first one met if that is every row.
+    only, with one `FlaggedRowsWarning` that names such rows and why; raises what the first one met if that is every
+    row. Raises `RequestError` for other models and as `search` does. Mathematics §7.
+
+    Example (continues the package's):
+
+        >>> table = search_all(problem, theta0, t1=0.2)
+        >>> table.energies.shape, bool((table.lower_bounds <= table.energies).all())
+        ((20,), True)
     """
     if not problem.least_squares or problem.data.y.ndim != 1:
         raise RequestError("search_all is for linear regression with one output; for other models loop over search()")
@@ -172,8 +188,16 @@ def _warn(points: np.ndarray, rows: list[_Row]) -> None:
 class BangBangFlow:
     """θ(T) of many bang-bang schedules for linear regression: two eigendecompositions, made once.
 
-    `flow = BangBangFlow(problem); flow(theta0, switches, t1=T)` gives θ(T) (rows, dim) for sorted `switches`
-    (rows, k) in [0, T] and ε = first, 1 − first, …; exact to rounding, in NumPy.
+    `flow = BangBangFlow(problem); flow(theta0, switches, t1=T)` gives θ(T) (rows, dim) for sorted `switches` (rows, k)
+    in [0, T] and ε = first, 1 − first, …; exact to rounding, in NumPy (mathematics §5). Raises `RequestError` for other
+    models, and switches that are unsorted or outside [0, T].
+
+    Example (continues the package's):
+
+        >>> flow_of = BangBangFlow(problem)
+        >>> print(flow_of(theta0, [[0.0, 0.1], [0.05, 0.2]], t1=0.2).round(4))
+        [[-1.1976  0.7142]
+         [-1.2305  0.6897]]
     """
 
     _control: LinearControl

@@ -21,10 +21,16 @@ _LARGEST_PROGRAM = 24
 class Certificate:
     """`lower_bound` ≤ the objective of every admissible schedule; `gap` = objective − lower_bound ≥ 0.
 
-    `kind`: "reached" (E = 0: nothing is lower), "dual" (convex dual, the deleted residual keeps its sign under every
-    schedule), "value-function" (quadratic value function by a semi-definite program), "hjb" (Hamilton–Jacobi–Bellman
-    on a grid), or "local": nothing better than E ≥ 0 is proven, and the Pontryagin residual says how close to
-    stationary the schedule is. `margin` is what was subtracted for rounding and solver accuracy.
+    Mathematics §7, §14. `kind`: "reached" (E = 0: nothing is lower), "dual" (convex dual, the deleted residual keeps
+    its sign under every schedule), "value-function" (quadratic value function by a semi-definite program), "hjb"
+    (Hamilton–Jacobi–Bellman on a grid), or "local": nothing better than E ≥ 0 is proven, and the Pontryagin residual
+    says how close to stationary the schedule is. `margin` is what was subtracted for rounding and solver accuracy; all
+    three have the units of the goal.
+
+    Example (continues the package's):
+
+        >>> search(problem, theta0, t1=0.2, family="bang-bang").certificate.kind
+        'dual'
     """
 
     kind: CertificateKind

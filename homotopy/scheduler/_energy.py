@@ -22,11 +22,17 @@ def energy(
     target: Theta | None = None,
     **options: Any,
 ) -> Float[Array, ""]:
-    """E(ε) = ½‖θ(T; ε) − θ*₋‖² with T = `t1` and θ*₋ = `target` (dim,).
+    """E(ε) = ½‖θ(T; ε) − θ*₋‖² with T = `t1` and θ*₋ = `target` (dim,) (notes eq. 0.12; mathematics §6).
 
     Without `target`, the leave-one-out optimum of linear regression: where H₋ is singular, the limit of the flow from
-    θ₀. For other models a target must be given, since the cold, the continued and the PBRF endpoint differ.
-    `options` go to `simulate`. E is defined on E_s: weights outside [0, 1] are refused here.
+    θ₀. For other models a target must be given (else `RequestError`), since the cold, the continued and the PBRF
+    endpoint differ. `options` go to `simulate`; raises as it does. E is defined on E_s: `RequestError` for weights
+    outside [0, 1].
+
+    Example (continues the package's):
+
+        >>> print(energy(problem, Step(0.1), theta0, t1=0.2).round(4), energy(problem, Step(0.0), theta0, t1=0.2).round(4))
+        0.2555 0.2569
     """
     theta0 = problem.check_theta(theta0)
     check(schedule, as_time(t1), points=problem.delete.shape[0], feedback=True, admissible=True)

@@ -35,7 +35,17 @@ def costate(
     rtol: Number = 1e-8,
     atol: Number = 1e-10,
 ) -> tuple[Float[Array, " k"], Float[Array, "k dim"], Float[Array, "k dim"]]:
-    """The times `ts` (101 equal steps when not given), θ(t) and the costate p(t) there."""
+    """The times `ts` (k,) (101 equal steps when not given), θ(t) (k, dim) and the costate p(t) (k, dim) there.
+
+    ṗ = (∇²R⁻ + ε∇²ℓ_J) p backwards from p(T) = θ(T) − θ*₋, the gradient of E by θ(t) (mathematics §7); θ*₋ is `target`,
+    as in `energy`. Raises `RequestError` for t1 = ∞ and as `simulate` does, `WorkError` if the solve fails.
+
+    Example (continues the package's):
+
+        >>> ts, thetas, costates = costate(problem, Step(0.1), theta0, t1=0.2, ts=[0.0, 0.2])
+        >>> print(costates[-1].round(4), (thetas[-1] - leave_one_out(problem).theta).round(4))
+        [ 0.3973 -0.5943] [ 0.3973 -0.5943]
+    """
     theta0 = problem.check_theta(theta0)
     t1 = as_time(t1, finite="p(T) is known at a finite T only")
     ts = as_times(ts, t1)
@@ -93,7 +103,13 @@ def switching_function(
 ) -> Float[Array, " k"]:
     """σ(t) = −⟨p(t), ∇ℓ_J(θ(t))⟩ at `ts` (k,): the change of E per unit of ε·time added at t.
 
-    Where σ < 0 more weight on the deleted points brings θ(T) nearer to θ*₋.
+    − = more weight on the deleted points at t brings θ(T) nearer to θ*₋. The functional gradient of E (mathematics §7).
+    Raises as `costate` does.
+
+    Example (continues the package's):
+
+        >>> print(switching_function(problem, Step(0.1), theta0, t1=0.2, ts=[0.0, 0.1, 0.2]).round(4))
+        [-0.0097 -0.0169 -0.0258]
     """
     _, thetas, costates = costate(problem, schedule, theta0, t1=t1, ts=ts, target=target, rtol=rtol, atol=atol)
     return -jnp.sum(costates * _deleted_gradients(problem, thetas), axis=1)
@@ -118,7 +134,15 @@ def pontryagin_residual(
 ) -> float:
     """∫|ε − 1[σ<0]| |σ| dt / ∫|σ| dt over the free interval [s, T]: 0 where Pontryagin's principle holds, at most 1.
 
-    0 also where σ ≡ 0, as when θ(T) = θ*₋.
+    0 also where σ ≡ 0, as when θ(T) = θ*₋. θ₀ and `target` are (dim,). Mathematics §7. Raises `RequestError` unless
+    0 ≤ s < T < ∞, and as `costate`.
+
+    Example (continues the package's):
+
+        >>> best = search(problem, theta0, t1=0.2, family="bang-bang").schedule
+        >>> residuals = [pontryagin_residual(problem, schedule, theta0, t1=0.2) for schedule in (best, Step(0.2))]
+        >>> residuals[0] < 1e-3, residuals[1] > 0.1
+        (True, True)
     """
     s, t1 = as_window(s, t1)
     check(schedule, t1, admissible=True)

@@ -12,7 +12,13 @@ from ._certificate import Certificate
 
 @dataclass(frozen=True)
 class Arc:
-    """A stretch [start, end] of a schedule: `kind` "on" (ε = 1), "off" (ε = 0) or "singular" (in between)."""
+    """A stretch of time [`start`, `end`] of a schedule: `kind` is "on" (ε = 1), "off" (ε = 0) or "singular" (in between).
+
+    Example (continues the package's):
+
+        >>> search(problem, theta0, t1=0.2, family="bang-bang").structure[0].kind
+        'on'
+    """
 
     start: float
     end: float
@@ -21,16 +27,25 @@ class Arc:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The best schedule of one family (mathematics §6, §7).
+    """The best `schedule` of one family (mathematics §6, §7).
 
     `energy` is the goal's value at T (½‖θ(T) − θ*₋‖² for "parameters"), `baseline_energy` that of 1_[0,s], `objective`
     the energy plus the prices of switching and of ∫ε dt. `switches` counts the jumps of ε in the open interval (s, T)
     (so 0 for 1_[0,s] itself), `pontryagin_residual` is ∫|ε − 1[σ<0]||σ|dt / ∫|σ|dt over [s, T]: 0 where Pontryagin's
-    principle holds, and where E, or all that this says could be gained, is below rounding. `agreed` of `starts` searches
-    ended at this optimum.
-    `stationary` lists every stationary point of a search over one parameter: (parameter, energy).
-    `arrival` is the time from which ε = 0 keeps θ at θ*₋ (or within the tolerance), where it is reached exactly.
-    `notes` says what a reader must know: what the target is, an unusual number of switches, a missing solver.
+    principle holds, and where E, or all that this says could be gained, is below rounding. `agreed` of `starts`
+    searches ended at this optimum. `stationary` lists every stationary point of a search over one parameter:
+    (parameter, energy). `arrival` is the time from which ε = 0 keeps θ at θ*₋ (or within the tolerance), where it is
+    reached exactly. `notes` says what a reader must know: what the target is, an unusual number of switches, a missing
+    solver. `certificate` is a `Certificate`, `structure` its `Arc`s, `family` and `goal` those of `search`, `seconds`
+    what it took.
+
+    Example (continues the package's):
+
+        >>> found = search(problem, theta0, t1=0.2, family="bang-bang")
+        >>> found.switches, found.certificate.kind, found.ratio > 1, describe(found.schedule, digits=3)
+        (1, 'dual', True, 'bang-bang:0.188')
+        >>> SearchResult.from_dict(found.to_dict()).energy == found.energy, found.to_json()[:10]
+        (True, '{"schedule')
     """
 
     schedule: AbstractSchedule
@@ -73,7 +88,9 @@ class SearchResult:
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as numbers, texts and lists, for JSON."""
+        """Everything as numbers, texts and lists, for JSON. Raises `RequestError` for a schedule of a class that cannot be
+        saved.
+        """
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         plain["schedule"] = self.schedule.to_dict()
         plain["certificate"] = asdict(self.certificate)
@@ -86,7 +103,9 @@ class SearchResult:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> "SearchResult":
-        """The result that `to_dict` (or `json.loads` of `to_json`) saved."""
+        """The result that `to_dict` (or `json.loads` of `to_json`) saved. Raises `RequestError` for what is no saved
+        result.
+        """
         missing = [field.name for field in fields(cls) if field.name not in saved]
         if missing:
             raise RequestError(

@@ -14,7 +14,13 @@ class PointSchedules(AbstractSchedule):
     """One schedule per deleted point: ε(t) (k,) = (ε_1(t), …, ε_k(t)), in the order of `problem.delete`.
 
     Its parts are bang-bang or otherwise piecewise constant: `switches` (m,) are the times of all jumps, `values`
-    (m + 1, k) the weights between them.
+    (m + 1, k) the weights in [0, 1] between them (mathematics §14). Raises `RequestError` for shapes that do not match.
+
+    Example (continues the package's):
+
+        >>> pair = PointSchedules([0.1], [[1.0, 1.0], [0.0, 1.0]])
+        >>> print(pair(jnp.array([0.05, 0.2])).tolist())
+        [[1.0, 1.0], [0.0, 1.0]]
     """
 
     switches: Float[Array, " m"]

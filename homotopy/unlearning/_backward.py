@@ -32,13 +32,21 @@ _RELIABLE = 1e-3
 
 @dataclass(frozen=True)
 class Rewound:
-    """The checkpoint θ_{T−K} found from θ_T.
+    """The checkpoint θ_{T−K}, `theta` (dim,), found from θ_T by `rewind` (mathematics §10).
 
     `amplification` is by how much an error of θ_T may have grown (`contracted` directions, from the curvature at both
-    ends), `round_trip` = ‖forwards again − θ_T‖, `error` the estimate of ‖θ − θ_{T−K}‖ from both (θ leads exactly to where
-    it leads; the true checkpoint to θ_T up to its rounding; what lies between grew by the amplification), `reliable` whether it
-    is at most 1e-3 of the way back, `step_times_smoothness` ηL at θ_T (must stay below 1 for descent).
-    The rounding error of θ_T is taken from its dtype, or from single precision if every entry is a float32 number.
+    ends), `round_trip` = ‖forwards again − θ_T‖, `error` the estimate of ‖θ − θ_{T−K}‖ from both (θ leads exactly to
+    where it leads; the true checkpoint to θ_T up to its rounding; what lies between grew by the amplification),
+    `reliable` whether it is at most 1e-3 of `distance`, the way back, `step_times_smoothness` ηL at θ_T (must stay
+    below 1 for descent). The rounding error of θ_T is taken from its dtype, or from single precision if every entry is
+    a float32 number. `gradient_evaluations` is the cost, `method` that of `rewind`.
+
+    Example (continues the package's):
+
+        >>> trained = train(problem, theta0, step=0.01, train_steps=20)
+        >>> back = rewind(problem, trained.theta, step=0.01, steps=2)
+        >>> print(back.reliable, back.round_trip < 1e-12, back.method)
+        True True proximal points
     """
 
     theta: Float[Array, " dim"]
@@ -65,10 +73,20 @@ class Rewound:
 
 @on_problem
 def rewind(problem: Problem, trained: Theta, *, step: Number, steps: Whole, method: str = "descent") -> Rewound:
-    """The model `steps` steps of length η (on the sum R) before `trained`, all points having weight 1.
+    """The model `steps` steps of length η (on the sum R) before `trained` (dim,), all points having weight 1.
+
+    `method`: "descent" solves θ_k = θ_{k+1} + η∇R(θ_k) step by step, "flow" integrates backwards for the time ηK
+    (mathematics §10).
 
     Raises `RequestError` for descent with ηL ≥ 1 (a gradient step is then not injective: several checkpoints lead to
     θ_T), `WorkError` if the way back leaves every bound (a risk whose gradients grow explodes in finite time).
+
+    Example (continues the package's):
+
+        >>> trained = train(problem, theta0, step=0.01, train_steps=20)
+        >>> earlier = train(problem, theta0, step=0.01, train_steps=20, rewind_steps=2)
+        >>> print(jnp.allclose(rewind(problem, trained.theta, step=0.01, steps=2).theta, earlier.theta))
+        True
     """
     theta1 = problem.check_theta(trained, "trained")
     eta, back = number(step, "step", above=0.0), _checks.count(steps, "steps", 0)

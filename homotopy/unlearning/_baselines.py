@@ -25,7 +25,15 @@ from ._sgd import Descending, as_radius, mini_batches
 
 @on_problem
 def infinitesimal_jackknife(problem: Problem, trained: Theta, **options: Any) -> Unlearned:
-    """θ* + H⁻¹ g_J: one Euler step of the path θ(ε) from 1 to 0. `options` go to `influence` (damping, hessian, …)."""
+    """θ* + H⁻¹ g_J, the first-order estimate of θ*₋: one Euler step of the path θ(ε) from 1 to 0 (mathematics §4, §10).
+
+    `trained` is θ* (dim,); `options` go to `influence` (damping, hessian, …), and it raises as that does.
+
+    Example (continues the package's):
+
+        >>> print(infinitesimal_jackknife(problem, optimum(problem).theta).theta.round(3), influence(problem).estimate.round(3))
+        [-1.618  1.293] [-1.618  1.293]
+    """
     return _one_shot(
         "infinitesimal jackknife", problem, trained, lambda: influence(problem, theta=trained, **options).estimate
     )
@@ -33,10 +41,15 @@ def infinitesimal_jackknife(problem: Problem, trained: Theta, **options: Any) ->
 
 @on_problem
 def newton_removal(problem: Problem, trained: Theta, *, hessian: str = "exact", damping: Number = 0.0) -> Unlearned:
-    """θ − (H₋ + nλI)⁻¹ ∇R⁻(θ): one Newton step on R⁻, exact for a quadratic risk (λ = `damping` = 0).
+    """θ − (H₋ + nλI)⁻¹ ∇R⁻(θ) (dim,): one Newton step on R⁻, exact for a quadratic risk (λ = `damping` = 0).
 
     "exact" is `newton_estimate` (and warns and raises as it does); "gauss-newton" replaces H₋ by G₋, which with damping
-    is positive definite wherever a network stands.
+    is positive definite wherever a network stands. Mathematics §2, §10; `WorkError` for a singular matrix.
+
+    Example (continues the package's):
+
+        >>> print(jnp.allclose(newton_removal(problem, optimum(problem).theta).theta, leave_one_out(problem).theta))
+        True
     """
     if hessian not in ("exact", "gauss-newton"):
         raise RequestError(f"hessian must be exact or gauss-newton, but is {hessian!r}")
@@ -64,7 +77,14 @@ def gradient_ascent(
 ) -> Unlearned:
     """θ ← θ + η∇ℓ_J(θ): forget by climbing the deleted points' loss; the others are not looked at, nor is the ridge.
 
-    Costs |J|/n of a gradient a step. Nothing stops it: it is to be stopped early.
+    `trained` is (dim,), `step` η > 0. Costs |J|/n of a gradient a step. Nothing stops it: it is to be stopped early.
+    Mathematics §10; `WorkError` if it diverges.
+
+    Example (continues the package's):
+
+        >>> left = gradient_ascent(problem, optimum(problem).theta, step=0.01, steps=5)
+        >>> print(problem.deleted_loss(left.theta) > problem.deleted_loss(left.trained), left.gradient_evaluations)
+        True 0.25
     """
     share = len(problem.delete) / problem.n
     weights = problem.weights(0.0) - 1.0
@@ -75,7 +95,15 @@ def gradient_ascent(
 def gradient_difference(
     problem: Problem, trained: Theta, *, step: Number, steps: Whole, ascent: Number = 1.0, **options: Unpack[Descending]
 ) -> Unlearned:
-    """θ ← θ − η(∇R⁻(θ) − a∇ℓ_J(θ)): descend on what stays and climb on what goes, ε ≡ −a with a = `ascent` ≥ 0."""
+    """θ ← θ − η(∇R⁻(θ) − a∇ℓ_J(θ)): descend on what stays and climb on what goes, ε ≡ −a with a = `ascent` ≥ 0.
+
+    Mathematics §10. `trained` is (dim,), `step` η > 0. Raises `RequestError` for a < 0, `WorkError` if it diverges.
+
+    Example (continues the package's):
+
+        >>> gradient_difference(problem, optimum(problem).theta, step=0.01, steps=5).theta.shape
+        (2,)
+    """
     climb = number(ascent, "ascent", least=0.0)
     weights = problem.weights(-climb)
     return _descend(f"gradient difference (ε = −{climb:g})", problem, trained, weights, step, steps, options)
@@ -85,7 +113,16 @@ def gradient_difference(
 def fine_tune(
     problem: Problem, trained: Theta, *, step: Number, steps: Whole, **options: Unpack[Descending]
 ) -> Unlearned:
-    """θ ← θ − η∇R⁻(θ) from the trained model: D2D without its theory."""
+    """θ ← θ − η∇R⁻(θ) from the trained model (dim,): D2D without its theory (mathematics §10).
+
+    `step` η > 0 is on the sum R. `WorkError` if it diverges.
+
+    Example (continues the package's):
+
+        >>> left = fine_tune(problem, optimum(problem).theta, step=0.01, steps=50)
+        >>> print(jnp.allclose(left.theta, leave_one_out(problem).theta, atol=1e-3))
+        True
+    """
     return _descend("fine-tuning", problem, trained, problem.weights(0.0), step, steps, options)
 
 
@@ -99,7 +136,16 @@ def retrain(
     trained: Theta | None = None,
     **options: Unpack[Descending],
 ) -> Unlearned:
-    """ε ≡ 0 from θ₀: what unlearning imitates. `trained` is only kept beside it (θ₀ if not given)."""
+    """θ ← θ − η∇R⁻(θ), ε ≡ 0 from θ₀ (dim,): what unlearning imitates (mathematics §10).
+
+    `trained` is only kept beside it (θ₀ if not given); `step` η > 0 is on the sum R. `WorkError` if it diverges.
+
+    Example (continues the package's):
+
+        >>> left = retrain(problem, theta0, step=0.01, steps=50)
+        >>> left.algorithm, left.gradient_evaluations
+        ('retraining', 50.0)
+    """
     return _descend("retraining", problem, theta0, problem.weights(0.0), step, steps, options, beside=trained)
 
 

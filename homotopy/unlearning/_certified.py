@@ -36,12 +36,22 @@ from ._publish import concrete, release, released, secret
 
 @dataclass(frozen=True)
 class CertifiedRemoval:
-    """R removals in order.
+    """R removals in order, made by `certified_removal` (Guo et al., arXiv 1911.03030).
 
-    `thetas` (R, dim) after each; they hold the noise b already. `publish` gives one away and counts it.
-    `bounds` (R,) of the gradient residual each removal added, `used` (R,) the sum since the last training, `allowed` what
-    the paper's count permits, `residuals` (R,) the true ‖∇R⁻ + b‖ ≤ used, `retrained` (R,) whether the request was met by
-    training again, `trained` (dim,) the model before, `seconds` (R,). `guarantees` (R,): what is proven of each.
+    `thetas` (R, dim) after each; they hold the noise b already. `publish` gives one away and counts it. `bounds` (R,)
+    of the gradient residual each removal added, `used` (R,) the sum since the last training, `allowed` what the paper's
+    count permits, `residuals` (R,) the true ‖∇R⁻ + b‖ ≤ used, `retrained` (R,) whether the request was met by training
+    again, `trained` (dim,) the model before, `seconds` (R,). `guarantees` (R,): what is proven of each, for the budget
+    `privacy_epsilon`, `privacy_delta` and the noise `perturbation` σ. `run` is what a publication is counted by.
+
+    Example (continues the package's):
+
+        >>> ridged = Problem(LinearRegression(), data, delete=3, ridge=1.0)
+        >>> removed = certified_removal(ridged, [3, 5], perturbation=1.0, privacy_epsilon=1.0, privacy_delta=1e-3)
+        >>> removed.thetas.shape, removed.guarantee.holds, removed.retrained.tolist()
+        ((2, 2), True, [False, False])
+        >>> removed.publish().shape
+        (2,)
     """
 
     thetas: Float[Array, "requests dim"]
@@ -108,9 +118,12 @@ def certified_removal(
     key: Key = 0,
     publications: Whole = 1,
 ) -> CertifiedRemoval:
-    """Train with objective perturbation σ = `perturbation` and remove the points `delete` in order: points, or groups (R, k).
+    """Train with objective perturbation σ = `perturbation` and remove the points `delete` in order.
 
-    `problem.delete` is not looked at. Sum convention: b is added to the sum R, and the ridge stays ρ.
+    `delete` holds points (R,), or groups (R, k).
+
+    Guo et al., arXiv 1911.03030. `problem.delete` is not looked at. Sum convention: b is added to the sum R, and the
+    ridge stays ρ.
 
     Theorem (`_proof.py`): the published θ is (ε, δ)-indistinguishable from argmin R⁻ + bᵀθ, trained without the points; for
     k = `publications` runs with their own b each has (ε/k, δ/k). Linear regression: the step is exact, and nothing else is
@@ -121,6 +134,13 @@ def certified_removal(
     Raises `RequestError` for models other than linear and (binary) logistic regression, where γ is not known, for ρ = 0,
     for repeated points and budgets outside their range; `WorkError` if training does not reach its minimum or the residual
     it may leave.
+
+    Example (continues the package's):
+
+        >>> ridged = Problem(LinearRegression(), data, delete=3, ridge=1.0)
+        >>> removed = certified_removal(ridged, [3, 5], perturbation=1.0, privacy_epsilon=1.0, privacy_delta=1e-3)
+        >>> print(removed.guarantee.holds, removed.thetas.shape)
+        True (2, 2)
     """
     if problem.least_squares:
         third = 0.0

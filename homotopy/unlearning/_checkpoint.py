@@ -46,11 +46,20 @@ def fingerprint(problem: Problem) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """θ after `steps` steps of one very run, made by `train` (or kept by `rewind_to_delete`).
+    """`theta` (dim,) after `steps` steps of one very run, made by `train` (or kept by `rewind_to_delete`).
 
     `settings` names what the run depends on: hashes of the data, the model and θ₀, the ridge, the step, the method, the
     radius, and for SGD the batches. `seal` is a hash of all of it and of θ: it finds a vector put in the place of another,
     or another step, not a forger. Plain fields: to keep one in a file, store the four and build it again.
+
+    Example (continues the package's):
+
+        >>> kept = train(problem, theta0, step=0.01, train_steps=20, rewind_steps=5)
+        >>> kept.steps, sorted(kept.settings)[:3]
+        (15, ['data', 'method', 'model'])
+        >>> moved = Checkpoint(kept.theta + 1.0, kept.steps, kept.settings, kept.seal)
+        >>> moved.seal == moved.bound().seal
+        False
     """
 
     theta: Float[Array, " dim"]

@@ -29,12 +29,20 @@ _DENSE = 400  # above it the largest eigenvalue comes from power iteration
 
 @dataclass(frozen=True)
 class Constants:
-    """G, L, μ of the mean risk, on ‖θ‖ ≤ `radius`.
+    """`lipschitz` G, `smoothness` L and `strong_convexity` μ of the mean risk, on ‖θ‖ ≤ `radius`.
+
+    The hypotheses of every unlearning theorem (mathematics §10); `estimate_constants` makes them, and raises.
 
     `guaranteed` is true for bounds that hold for every θ of that ball; otherwise they are the largest values that were
     seen, `how` says where, and no guarantee follows from them. `per_point`: L and μ are those of every single point, and
     so of every mini-batch. `seal` binds bounds to the problem (data, ridge, deleted set) that they are of: an algorithm
     that is given those of another one, or numbers written by hand, runs with them and guarantees nothing.
+
+    Example (continues the package's):
+
+        >>> constants = estimate_constants(classes)
+        >>> print(constants.guaranteed, 0 < constants.strong_convexity < constants.smoothness)
+        True True
     """
 
     lipschitz: float
@@ -60,15 +68,21 @@ def estimate_constants(
     thetas: Annotated[Values, "k dim"] | None = None,
     per_point: bool = False,
 ) -> Constants:
-    """G, L and μ of a problem (mean convention).
+    """G, L and μ of a problem (mean convention): ‖∇ℓ_i‖ ≤ G and μ ≤ ∇²(R_ε/n) ≤ L for every ε in [0, 1].
 
-    Linear and logistic regression: bounds that hold on the ball ‖θ‖ ≤ `radius` (everywhere when not given; G of the
-    squared loss is then ∞). `per_point=True` bounds every mini-batch: L is the largest of single points, and only the
-    ridge makes μ. A network: the largest values at `thetas` (k, dim), say the iterates of a run; labelled as no
-    guarantee, μ unknown. `thetas` may be given for the other models too, and then G is measured along them: a bound for
-    those very runs, and no guarantee. Bounds are exact up to rounding, which is subtracted from μ. Raises `RequestError` if
-    a network comes without `thetas`, for losses whose curvature is not known, for a risk that is flat, and where the
-    squares of the features overflow.
+    Mathematics §10. Linear and logistic regression: bounds that hold on the ball ‖θ‖ ≤ `radius` (everywhere when not
+    given; G of the squared loss is then ∞). `per_point=True` bounds every mini-batch: L is the largest of single
+    points, and only the ridge makes μ. A network: the largest values at `thetas` (k, dim), say the iterates of a run;
+    labelled as no guarantee, μ unknown. `thetas` may be given for the other models too, and then G is measured along
+    them: a bound for those very runs, and no guarantee. Bounds are exact up to rounding, which is subtracted from μ.
+    Raises `RequestError` if a network comes without `thetas`, for losses whose curvature is not known, for a risk that
+    is flat, and where the squares of the features overflow.
+
+    Example (continues the package's):
+
+        >>> constants = estimate_constants(classes)
+        >>> print(f"{constants.lipschitz:.3f} {constants.smoothness:.3f} {constants.strong_convexity:.3f}")
+        2.335 0.283 0.050
     """
     rows = None if thetas is None else _rows(problem, thetas)
     limit = math.inf if radius is None else number(radius, "radius", above=0.0)

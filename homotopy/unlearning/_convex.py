@@ -57,12 +57,18 @@ def weighted_minimum(
 def solve_weighted(
     problem: Problem, weights: Annotated[Values, "n"], start: Theta, tilt: Annotated[Values, "*dim"] = 0.0
 ) -> tuple[Float[Array, " dim"], Float[Array, ""]]:
-    """argmin R_w(θ) + bᵀθ for linear and logistic regression, and the norm of its gradient there.
+    """argmin R_w(θ) + bᵀθ for linear and logistic regression, and the norm of its gradient there (mathematics §1, §17).
 
     `weights` w (n,), `start` (dim,), b = `tilt` (dim,) or 0. The minimum is proven: its Hessian is positive definite, and
     the predictions are right to 1e-7 (‖∇‖_{H⁻¹} beside ‖θ‖_H and the terms of ∇). Negative weights leave it a local one.
     Raises `RequestError` for networks and wrong shapes, `WorkError` where there is no unique minimum or none was found;
     inside a trace, where nothing can be raised, θ and the gradient's norm are then NaN.
+
+    Example (continues the package's):
+
+        >>> theta, norm = solve_weighted(problem, problem.weights(0.0), theta0)
+        >>> print(jnp.allclose(theta, leave_one_out(problem).theta), norm < 1e-9)
+        True True
     """
     theta, slope, proven = _solve(problem, *_arguments(problem, weights, start, tilt))
     if not isinstance(proven, jax.core.Tracer) and not bool(proven):

@@ -32,7 +32,7 @@ def descend_to_delete(
     publications: Whole = 1,
     **training: Unpack[Training],
 ) -> Unlearned:
-    """Train T steps on everything, then go on for I steps without J: ε = 1_[0, ηT] up to η(T + I).
+    """Train T steps on everything, then go on for I steps without J: ε = 1_[0, ηT] up to η(T + I). θ₀ is (dim,).
 
     `training`: step, method, batch_size, radius, key and constants, as `Training` says. With a privacy budget, `guarantee`
     holds the noise that publishing needs (√`publications` times as much for several).
@@ -48,6 +48,12 @@ def descend_to_delete(
     optimum on the ball if there is a `radius`; ∞ for a step that does not contract). Raises `RequestError` for steps
     beyond 2/L, contradicting constants, constants of a smaller ball than the run's, half a budget, a start outside
     the ball and options that would be ignored; `WorkError` if the run diverges.
+
+    Example (continues the package's):
+
+        >>> left = descend_to_delete(classes, jnp.zeros(2), train_steps=50, unlearn_steps=5)
+        >>> print(describe(left.schedule), left.gradient_evaluations, left.distance_bound < 1.0)
+        step:15.01 5.0 True
     """
     budget = as_budget(privacy_epsilon, privacy_delta, publications)
     train = _checks.count(train_steps, "train_steps", 1)

@@ -50,6 +50,11 @@ def langevin_renyi(
     iteration, Feldman et al. 2018; for unlearning Chien et al. 2024, arXiv 2403.17105). Exact for a mean that moves in an
     Ornstein–Uhlenbeck process. `step` is on the mean, `noise` σ that of one step (√(2τη/n)); `flow=True` is the SDE, with
     the same noise per η. Returns ∞ if c > 1 and there is no unlearning step. Raises as `rewind_to_delete_sensitivity`.
+
+    Example (continues the package's):
+
+        >>> print(f"{langevin_renyi(1000, 1, 1.0, 4.0, 0.1, 100, 10, noise=0.01, strong_convexity=0.05):.5f}")
+        0.00420
     """
     push, eta, log_rate = pushes(n, deleted, lipschitz, smoothness, step, strong_convexity, flow)
     train, unlearn = _checks.count(train_steps, "train_steps", 1), _checks.count(unlearn_steps, "unlearn_steps", 0)
@@ -85,7 +90,15 @@ def langevin_temperature(
 ) -> float:
     """The smallest temperature τ with which `langevin` meets the budget: ρ ∝ `publications`/τ. `step` is on the sum R.
 
-    Raises `RequestError` for constants that are not the bounds of this very problem: no temperature is proven by others.
+    Raises `RequestError` for constants that are not the bounds of this very problem: no temperature is proven by
+    others. Units: of the sum R. Chien et al., arXiv 2401.10371, 2403.17105.
+
+    Example (continues the package's):
+
+        >>> constants = estimate_constants(classes)
+        >>> budget = {"privacy_epsilon": 1.0, "privacy_delta": 1e-3}
+        >>> print(f"{langevin_temperature(classes, constants, step=0.05, train_steps=20, unlearn_steps=5, **budget):.3f}")
+        21.005
     """
     if not isinstance(constants, Constants) or not proven(problem, constants):
         raise RequestError(
@@ -122,7 +135,9 @@ def langevin(
     constants: Constants | None = None,
     publications: Whole = 1,
 ) -> Unlearned:
-    """Train T noisy steps on everything, then I without J; the model is published as it is.
+    """Train T noisy steps on everything from θ₀ (dim,), then I without J; the model is published as it is.
+
+        dθ = −∇R_{ε(t)}(θ) dt + √(2τ) dW,   ε = 1_[0,ηT],   τ = `temperature`   (Chien et al., arXiv 2401.10371)
 
     `method="sde"` integrates the SDE by Diffrax (ShARK, strong order 1.5 for additive noise, steps η), "descent" the
     projected noisy descent. Raises as `descend_to_delete`.
@@ -132,6 +147,12 @@ def langevin(
     the bounds of this very problem (seal), G is finite, η ≤ 2/L, ρ is finite; the noisy descent and not a solver's steps.
     Counted: how many different models of the run `publish` gives away, whatever their keys. Not checked: `key` is secret,
     and nothing but the last iterate is seen (`trained` shares its noise with it).
+
+    Example (continues the package's):
+
+        >>> left = langevin(problem, theta0, step=0.01, train_steps=20, unlearn_steps=5, temperature=0.1)
+        >>> left.theta.shape, left.gradient_evaluations
+        ((2,), 5.0)
     """
     if method not in ("descent", "sde"):
         raise RequestError(f"method must be descent or sde, but is {method!r}")

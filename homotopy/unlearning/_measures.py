@@ -20,11 +20,18 @@ from ._metrics import score
 
 @dataclass(frozen=True)
 class Measures:
-    """A model beside the retrained one.
+    """A model beside the retrained one; made by `measure`.
 
-    `distance` = ‖θ − θ_retrain‖; `function_distance` the root mean square over the test points of ‖f(θ) − f(θ_retrain)‖;
-    losses are means per point, accuracies shares of right decisions (NaN for regression); `tug_of_war` = Π over forget,
-    retain and test of (1 − |accuracy − that of retraining|): 1 is a model that cannot be told from the retrained one.
+    `distance` = ‖θ − θ_retrain‖; `function_distance` the root mean square over the test points of ‖f(θ) −
+    f(θ_retrain)‖; losses are means per point, accuracies shares of right decisions (NaN for regression);
+    `tug_of_war` = Π over forget, retain and test of (1 − |accuracy − that of retraining|): 1 is a model that cannot be
+    told from the retrained one (Zhao et al. 2024). Fields: `forget_accuracy`, `retain_accuracy`, `test_accuracy`,
+    `forget_loss`, `retain_loss`, `test_loss`.
+
+    Example (continues the package's):
+
+        >>> print(measure(classes, optimum(classes).theta, leave_one_out(classes).theta, test=classes.data).tug_of_war)
+        1.0
     """
 
     distance: float
@@ -46,7 +53,17 @@ class Measures:
 
 
 def measure(problem: Problem, theta: Theta, retrained: Theta, test: Dataset) -> Measures:
-    """All measures of θ beside the model `retrained` without the points; `test` points were never trained on."""
+    """All measures of θ (dim,) beside the model `retrained` (dim,) without the points, and on `test` points.
+
+    `test` points were never trained on. Sources at `Measures` (mathematics §10). Raises `RequestError` for test points
+    that the problem's loss cannot judge.
+
+    Example (continues the package's):
+
+        >>> told = measure(classes, optimum(classes).theta, leave_one_out(classes).theta, test=classes.data)
+        >>> print(f"{told.distance:.3f} {told.forget_accuracy}")
+        0.141 1.0
+    """
     here, there = problem.check_theta(theta, "theta"), problem.check_theta(retrained, "retrained")
     check_queries(problem, test, "test")
     mine, theirs = _scores(problem, here, test), _scores(problem, there, test)
@@ -61,7 +78,16 @@ def measure(problem: Problem, theta: Theta, retrained: Theta, test: Dataset) -> 
 
 
 def tug_of_war(accuracies: Annotated[Values, "sets"], retrained: Annotated[Values, "sets"]) -> float:
-    """Π (1 − |accuracy − that of retraining|) over forget, retain and test sets (Zhao et al. 2024, arXiv 2406.01257)."""
+    """Π (1 − |accuracy − that of retraining|) over forget, retain and test sets (Zhao et al. 2024, arXiv 2406.01257).
+
+    1 = cannot be told from retraining. Both are (3,), or of any one length; `RequestError` for lengths that differ and
+    for accuracies outside [0, 1].
+
+    Example (continues the package's):
+
+        >>> print(round(tug_of_war([1.0, 0.95, 0.9], [0.8, 0.95, 0.9]), 3))
+        0.8
+    """
     mine, theirs = np.asarray(as_floats(accuracies, "accuracies")), np.asarray(as_floats(retrained, "retrained"))
     if mine.shape != theirs.shape or mine.ndim != 1:
         raise RequestError(
@@ -76,7 +102,14 @@ def tug_of_war(accuracies: Annotated[Values, "sets"], retrained: Annotated[Value
 def relearn_time(problem: Problem, theta: Theta, *, step: Number, level: Number, max_steps: Whole = 1000) -> int:
     """How many steps of descent on everything bring the mean forget loss down to `level`; `max_steps` if none of them does.
 
-    Fewer than for the retrained model means that something was remembered. Raises `WorkError` if the descent diverges.
+    θ ← θ − η∇R(θ) with η = `step` from `theta` (dim,). Fewer than for the retrained model means that something was
+    remembered (Golatkar et al. 2020). Raises `WorkError` if the descent diverges.
+
+    Example (continues the package's):
+
+        >>> forgotten = fine_tune(problem, optimum(problem).theta, step=0.01, steps=50).theta
+        >>> relearn_time(problem, forgotten, step=0.01, level=0.11, most=100)
+        9
     """
     here = problem.check_theta(theta, "theta")
     eta, goal = number(step, "step", above=0.0), number(level, "level")

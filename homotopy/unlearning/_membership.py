@@ -27,7 +27,18 @@ from . import _checks
 
 @dataclass(frozen=True)
 class MembershipInference:
-    """The attack's AUROC, the mean over repeats, with its 95 % interval (bootstrap over points of the out-of-fold scores)."""
+    """The attack's AUROC `auroc`, the mean over repeats; `low` and `high` are its 95 % interval.
+
+    ½ = nothing is told, 1 = everything (Shokri et al. 2017). The interval is a bootstrap over points of the out-of-fold
+    scores; `members` and `others` count the points on either side.
+
+    Example (continues the package's):
+
+        >>> inside, outside = np.linspace(0.0, 1.0, 20)[:, None], np.linspace(0.6, 1.6, 20)[:, None]
+        >>> attack = membership_inference(inside, outside, repeats=1, resamples=50)
+        >>> print(attack.detects, attack.low < attack.auroc < attack.high, attack.members, attack.others)
+        True True 20 20
+    """
 
     auroc: float
     low: float
@@ -46,7 +57,16 @@ class MembershipInference:
 
 
 def attack_features(problem: Problem, theta: Theta, data: Dataset) -> Float[np.ndarray, "m features"]:
-    """What the attacker sees of each point: the loss, the logit of the label, and the logits sorted from the largest."""
+    """What the attacker sees of each point (m, features): the loss, the logit of the label, the logits from the largest.
+
+    Raises `RequestError` for points that the problem's loss cannot judge. Logits of several classes are taken beside
+    their mean.
+
+    Example (continues the package's):
+
+        >>> attack_features(classes, optimum(classes).theta, classes.data).shape
+        (20, 3)
+    """
     check_queries(problem, data, "data")
     return np.asarray(_seen(problem, problem.check_theta(theta, "theta"), data))
 
@@ -75,10 +95,17 @@ def membership_inference(
     resamples: Whole = 500,
     seed: Whole = 0,
 ) -> MembershipInference:
-    """Attack: tell the rows of `members` from those of `others` (`attack_features` of both, or of several models stacked).
+    """Attack: tell the rows of `members` (m, features) from those of `others` (`attack_features` of both, or of more models).
 
-    Needs scikit-learn (extra `data`). Raises `RequestError` for fewer points on a side than `folds` and for features that
-    are not finite (or above 1e150), `WorkError` if the attack's own regression does not converge.
+    Needs scikit-learn (extra `data`). Raises `RequestError` for fewer points on a side than `folds` and for features
+    that are not finite (or above 1e150), `WorkError` if the attack's own regression does not converge. Membership
+    inference: Shokri et al. 2017.
+
+    Example (continues the package's):
+
+        >>> seen = attack_features(classes, optimum(classes).theta, classes.data)
+        >>> print(membership_inference(seen[::2], seen[1::2], folds=3, repeats=1, resamples=50).detects)
+        False
     """
     need("data", "membership_inference")
     for value, what, least in ((folds, "folds", 2), (repeats, "repeats", 1), (resamples, "resamples", 1)):

@@ -20,7 +20,20 @@ from ..problem import Dataset, LogisticLoss, Problem, check_features, check_quer
 
 
 class AbstractMetric(eqx.Module):
-    """A number that weights on the training points are to bring towards 0."""
+    """A number M(θ) of a model θ (dim,) that weights on the training points are to bring towards 0 (arXiv 2505.18783).
+
+    A class of one's own has the two methods below; `soft` in JAX, differentiable in θ. 0 is what is wanted.
+
+    Example (continues the package's):
+
+        >>> class Size(AbstractMetric):
+        ...     def soft(self, problem, theta):
+        ...         return jnp.sum(theta**2)
+        ...     def hard(self, problem, theta):
+        ...         return self.soft(problem, theta)
+        >>> print(Size().soft(classes, jnp.array([3.0, 4.0])), Size().hard(classes, jnp.zeros(2)))
+        25.0 0.0
+    """
 
     @abc.abstractmethod
     def soft(self, problem: Problem, theta: Float[Array | np.ndarray, " dim"]) -> Float[Array, ""]:
@@ -32,7 +45,16 @@ class AbstractMetric(eqx.Module):
 
 
 class Utility(AbstractMetric):
-    """Mean loss on `data`; `hard` is the error rate, 1 − accuracy."""
+    """Mean loss (1/m) Σ ℓ_i(θ) on the m points of `data`; `hard` is the error rate, 1 − accuracy (arXiv 2505.18783).
+
+    Raises `RequestError`, when it is evaluated, for points that the problem's loss cannot judge.
+
+    Example (continues the package's):
+
+        >>> theta = optimum(classes).theta
+        >>> print(Utility(classes.data).soft(classes, theta).round(3), Utility(classes.data).hard(classes, theta).round(2))
+        0.382 0.1
+    """
 
     data: Dataset
 
@@ -45,7 +67,18 @@ class Utility(AbstractMetric):
 
 
 class DemographicParity(AbstractMetric):
-    """P(ŷ = 1 | group 1) − P(ŷ = 1 | group 0), of binary logistic models; `soft` takes mean probabilities."""
+    """P(ŷ = 1 | group 1) − P(ŷ = 1 | group 0), of binary logistic models: + = group 1 is favoured.
+
+    `x` (m, features) are the points, `group` (m,) is 0 or 1; `soft` takes mean probabilities in place of decisions.
+    Raises `RequestError` for other shapes, a group without points and problems without a logistic loss.
+    Source: Calders et al. 2009.
+
+    Example (continues the package's):
+
+        >>> gap = DemographicParity(classes.data.x, classes.data.x[:, 1] > 0)
+        >>> print(gap.hard(classes, optimum(classes).theta).round(3))
+        0.125
+    """
 
     x: Float[Array, "m features"]
     group: Float[Array, " m"]
@@ -64,7 +97,17 @@ class DemographicParity(AbstractMetric):
 
 
 class EqualOpportunity(AbstractMetric):
-    """P(ŷ = 1 | y = 1, group 1) − P(ŷ = 1 | y = 1, group 0): the gap in true positive rates."""
+    """P(ŷ = 1 | y = 1, group 1) − P(ŷ = 1 | y = 1, group 0): the gap in true positive rates.
+
+    + = group 1 is favoured (Hardt et al. 2016). `x` is (m, features), `y` and `group` (m,) are 0 or 1; `parity` is the
+    demographic parity of the points with y = 1. Raises as `DemographicParity`, and `RequestError` where no y is 1.
+
+    Example (continues the package's):
+
+        >>> gap = EqualOpportunity(classes.data.x, classes.data.y, classes.data.x[:, 1] > 0)
+        >>> print(gap.hard(classes, optimum(classes).theta).round(3))
+        0.167
+    """
 
     parity: DemographicParity
 
@@ -90,10 +133,18 @@ class EqualOpportunity(AbstractMetric):
 
 
 class AdversarialLoss(AbstractMetric):
-    """Mean loss when every x moves by `radius` (Euclidean) the way that raises its loss most, to first order.
+    """Mean loss on `data` when every x moves by `radius` (Euclidean) the way that raises its loss most, to first order.
 
     Exact worst case for models of one output linear in x (with several, as softmax, it may fall short). `coordinates`
-    (features,) is 1 where x may be attacked (0 on the intercept). `hard` is the error rate under that attack.
+    (features,) is 1 where x may be attacked (0 on the intercept). `hard` is the error rate under that attack
+    (Goodfellow et al. 2015). Raises `RequestError` for radius ≤ 0 and for coordinates of another shape.
+
+    Example (continues the package's):
+
+        >>> attacked = AdversarialLoss(classes.data, radius=0.1)
+        >>> theta = optimum(classes).theta
+        >>> print(attacked.soft(classes, theta) > Utility(classes.data).soft(classes, theta))
+        True
     """
 
     data: Dataset
@@ -129,9 +180,14 @@ class AdversarialLoss(AbstractMetric):
 
 
 def accuracy(problem: Problem, theta: Float[Array | np.ndarray, " dim"], data: Dataset) -> Float[Array, ""]:
-    """The share of right decisions: the sign of the logit, or the largest logit; NaN for regression.
+    """The share of right decisions: the sign of the logit, or the largest logit; NaN for regression. θ is (dim,).
 
     Raises `RequestError` for points that the problem's loss cannot judge, as every function does that takes test data.
+
+    Example (continues the package's):
+
+        >>> print(accuracy(classes, optimum(classes).theta, classes.data).round(3))
+        0.9
     """
     check_queries(problem, data, "data")
     return score(problem, problem.predict(jnp.asarray(theta), data.x), data.y)
@@ -149,7 +205,15 @@ def score(
 
 
 def base_rate(y: Annotated[Values, "m *outputs"]) -> float:
-    """The accuracy of the best constant prediction: what a classifier must exceed to have learnt anything."""
+    """The accuracy of the best constant prediction: what a classifier must exceed to have learnt anything.
+
+    `y` (m,) are labels; `RequestError` where there are none.
+
+    Example (continues the package's):
+
+        >>> base_rate([0, 1, 1, 1])
+        0.75
+    """
     labels = np.asarray(as_floats(y, "y"))
     if labels.size == 0:
         raise RequestError("y must hold at least one label, but is empty")

@@ -32,10 +32,18 @@ def optimal_schedule(
 ) -> Unlearned:
     """The best ε(t) of `family` on the stretch that D2D ("trained") or R2D ("checkpoint") spends its I steps on.
 
+    Training sets out from θ₀ (dim,).
+
     `target` (dim,) is the model to reach, by default θ*₋ of linear regression (`search` asks for it otherwise);
     `options` go to `search`. The horizon is the flow's: ηI of it counts as I gradients. The certificate and how many
-    times nearer in distance than ε = 0 it ends are among the `notes`. Raises as `search` does, and for other goals than the
-    distance and for prices, of which these notes would be false.
+    times nearer in distance than ε = 0 it ends are among the `notes`. Raises as `search` does, and for other goals than
+    the distance and for prices, of which these notes would be false. Mathematics §7, §10.
+
+    Example (continues the package's):
+
+        >>> best = optimal_schedule(problem, theta0, step=0.01, train_steps=5, unlearn_steps=15)
+        >>> print(best.theta.shape, best.t1, best.unlearn_from)
+        (2,) 0.2 0.05
     """
     train, spend = _checks.count(train_steps, "train_steps", 1), _checks.count(unlearn_steps, "unlearn_steps", 1)
     eta = number(step, "step", above=0.0)

@@ -38,6 +38,11 @@ def descent_to_delete_sigma(
     (ε, δ)-unlearning, however many deletions follow one another (Neel et al. 2021, arXiv 2007.02923; mathematics §10).
     Constants of the mean risk. Raises `RequestError` for μ ≤ 0 or μ > L (there is no such function), I < 1, n < 2 and
     budgets outside ε > 0, 0 < δ < 1.
+
+    Example (continues the package's):
+
+        >>> print(f"{descent_to_delete_sigma(1000, 1.05, 3.95, 0.05, 25, 5.0, 1e-6):.4f}")
+        0.2167
     """
     number(strong_convexity, "strong_convexity", above=0.0)
     smooth, convex = _checks.constants(smoothness, strong_convexity)
@@ -101,6 +106,11 @@ def rewind_to_delete_sensitivity(
     The regimes need every R_w in between to be L-smooth (a bound for the losses of single points is enough). Returns ∞
     where the bound overflows. Raises `RequestError` for K outside [0, T], η > 2/L, μ > L, m ≥ n. Sources: Mu & Klabjan,
     arXiv 2409.09778, 2511.15983 (who take 1 + ηLn/(n − m) for c before the checkpoint where only the mean is L-smooth).
+
+    Example (continues the package's):
+
+        >>> print(f"{rewind_to_delete_sensitivity(1000, 1, 1.0, 4.0, 0.1, 100, 90, strong_convexity=0.0):.4f}")
+        0.0020
     """
     push, eta, log_rate = pushes(n, deleted, lipschitz, smoothness, step, strong_convexity, flow)
     train, rewind = _checks.steps(train_steps, rewind_steps)
@@ -160,7 +170,13 @@ def _power(log_rate: float, steps: int) -> float:
 def gaussian_sigma(sensitivity: Number, privacy_epsilon: Number, privacy_delta: Number) -> float:
     """σ = Δ √(2 ln(1.25/δ)) / ε, the classical Gaussian mechanism (Dwork & Roth 2014, Theorem A.1).
 
-    Proven for ε < 1 only, and refused beyond: `analytic_gaussian_sigma` holds for every ε, with less noise.
+    In the units of Δ. Proven for ε < 1 only, and refused (`RequestError`) beyond: `analytic_gaussian_sigma` holds for
+    every ε, with less noise.
+
+    Example (continues the package's):
+
+        >>> print(f"{gaussian_sigma(1.0, 0.5, 1e-5):.3f} {analytic_gaussian_sigma(1.0, 0.5, 1e-5):.3f}")
+        9.690 7.032
     """
     delta_two = number(sensitivity, "sensitivity", least=0.0)
     epsilon, delta = _checks.budget(privacy_epsilon, privacy_delta)
@@ -172,7 +188,15 @@ def gaussian_sigma(sensitivity: Number, privacy_epsilon: Number, privacy_delta: 
 
 
 def gaussian_delta(sensitivity: Number, sigma: Number, privacy_epsilon: Number) -> float:
-    """δ(ε) = Φ(Δ/2σ − εσ/Δ) − e^ε Φ(−Δ/2σ − εσ/Δ): exactly what noise σ gives (Balle & Wang 2018, Theorem 8)."""
+    """δ(ε) = Φ(Δ/2σ − εσ/Δ) − e^ε Φ(−Δ/2σ − εσ/Δ): exactly what noise σ gives (Balle & Wang 2018, Theorem 8).
+
+    Raises `RequestError` for Δ < 0, σ ≤ 0 and ε < 0.
+
+    Example (continues the package's):
+
+        >>> print(f"{gaussian_delta(1.0, analytic_gaussian_sigma(1.0, 0.5, 1e-5), 0.5):.2e}")
+        1.00e-05
+    """
     delta_two = number(sensitivity, "sensitivity", least=0.0)
     spread = number(sigma, "sigma", above=0.0)
     epsilon = number(privacy_epsilon, "privacy_epsilon", least=0.0)
@@ -181,7 +205,15 @@ def gaussian_delta(sensitivity: Number, sigma: Number, privacy_epsilon: Number) 
 
 
 def analytic_gaussian_sigma(sensitivity: Number, privacy_epsilon: Number, privacy_delta: Number) -> float:
-    """The smallest σ with δ(ε) ≤ δ: the analytic Gaussian mechanism (Balle & Wang 2018, arXiv 1805.06530)."""
+    """The smallest σ with δ(ε) ≤ δ: the analytic Gaussian mechanism (Balle & Wang 2018, arXiv 1805.06530).
+
+    In the units of Δ = `sensitivity`. Raises `RequestError` for Δ < 0 and budgets outside ε > 0, 0 < δ < 1.
+
+    Example (continues the package's):
+
+        >>> print(f"{analytic_gaussian_sigma(1.0, 5.0, 1e-5):.3f}")
+        0.892
+    """
     delta_two = number(sensitivity, "sensitivity", least=0.0)
     epsilon, delta = _checks.budget(privacy_epsilon, privacy_delta)
 
@@ -225,6 +257,11 @@ def renyi_to_epsilon(rho: Number, privacy_delta: Number) -> float:
     """ε = ρ + 2√(ρ ln(1/δ)): the budget at δ of outputs whose Rényi divergences are D_α ≤ αρ for every α > 1.
 
     Raises `RequestError` for ρ < 0 (Bun & Steinke 2016, Proposition 1.3).
+
+    Example (continues the package's):
+
+        >>> print(f"{renyi_to_epsilon(0.01, 1e-5):.3f}")
+        0.689
     """
     rho = number(rho, "rho", least=0.0)
     _, delta = _checks.budget(1.0, privacy_delta)
@@ -232,7 +269,15 @@ def renyi_to_epsilon(rho: Number, privacy_delta: Number) -> float:
 
 
 def epsilon_to_renyi(privacy_epsilon: Number, privacy_delta: Number) -> float:
-    """The largest ρ with `renyi_to_epsilon(ρ, δ)` ≤ ε: (√(ln(1/δ) + ε) − √ln(1/δ))²."""
+    """The largest ρ with `renyi_to_epsilon(ρ, δ)` ≤ ε: (√(ln(1/δ) + ε) − √ln(1/δ))².
+
+    Bun & Steinke 2016. Raises `RequestError` for budgets outside ε > 0, 0 < δ < 1.
+
+    Example (continues the package's):
+
+        >>> print(f"{renyi_to_epsilon(epsilon_to_renyi(1.0, 1e-5), 1e-5):.6f}")
+        1.000000
+    """
     epsilon, delta = _checks.budget(privacy_epsilon, privacy_delta)
     bits = -math.log(delta)
     return (
@@ -262,15 +307,23 @@ def as_budget(epsilon: Any, delta: Any, publications: Any) -> Budget | None:
 
 @dataclass(frozen=True)
 class Guarantee:
-    """An (ε, δ)-unlearning guarantee, or why there is none.
+    """An (ε, δ)-unlearning guarantee, ε = `privacy_epsilon` and δ = `privacy_delta`, or why there is none.
 
     `sigma` is the standard deviation of the noise that a published model needs (0 if the algorithm makes its own),
-    `sensitivity` Δ the distance that it hides, that of the unlearned model from the retrained one before any noise (0 if
-    the noise is made on the way), `publications` how many different models of this run the budget pays for, `unmet` the
-    hypotheses of the theorem that do not hold: with any of them `holds` is false and the numbers are not printed as a
-    guarantee. What no code can check: keys are secret, n, m, the step and the constants
-    may be known, numbers are real ones, not rounded to 64 bits, and no other model of the same data goes out (another
-    deleted set, other settings, another process): each tells as much again, so `publications` must count them all.
+    `sensitivity` Δ the distance that it hides, that of the unlearned model from the retrained one before any noise (0
+    if the noise is made on the way), `publications` how many different models of this run the budget pays for,
+    `theorem` its source, `unmet` the hypotheses of the theorem that do not hold: with any of them `holds` is false and
+    the numbers are not printed as a guarantee. What no code can check: keys are secret, n, m, the step and the
+    constants may be known, numbers are real ones, not rounded to 64 bits, and no other model of the same data goes out
+    (another deleted set, other settings, another process): each tells as much again, so `publications` must count them
+    all.
+
+    Example (continues the package's):
+
+        >>> budget = {"privacy_epsilon": 1.0, "privacy_delta": 1e-3, "constants": estimate_constants(classes)}
+        >>> left = descend_to_delete(classes, jnp.zeros(2), train_steps=50, unlearn_steps=5, **budget)
+        >>> left.guarantee.holds, left.guarantee.unmet, left.guarantee.sigma > 0
+        (True, (), True)
     """
 
     privacy_epsilon: float

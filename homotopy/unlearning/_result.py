@@ -16,16 +16,23 @@ from ._publish import concrete, release, secret
 
 @dataclass(frozen=True)
 class Unlearned:
-    """What an unlearning algorithm leaves behind.
+    """What an unlearning algorithm, `algorithm`, leaves behind: θ, its ε(t), its price and its proof (mathematics §10).
 
     `theta` (dim,) is the unlearned model before any noise, `start` (dim,) where unlearning set out from (the trained
     model or a checkpoint), `trained` (dim,) the model that had to forget. `schedule` and `t1` are the algorithm as ε(t)
     on the clock of the flow, `unlearn_from` the time from which on it had to work (None for an algorithm that is no
     schedule of one weight). `gradient_evaluations` counts gradients of the whole risk spent on unlearning, a mini-batch
-    of b points as b/n; Hessians are counted apart. `distance_bound` is what theory says of the distance to the model
-    that never saw the points (∞: nothing), `bound_of` which model that is; with `measured` constants (or others that are
-    not proven for this problem) it is no bound. `checkpoint` is `start` bound to its run (Rewind-to-Delete), `run` what a
-    publication is counted by.
+    of b points as b/n; `hessian_evaluations` are apart, `seconds` what it took. `distance_bound` is what theory says of
+    the distance to the model that never saw the points (∞: nothing), `bound_of` which model that is; with `measured`
+    constants (or others that are not proven for this problem) it is no bound. `checkpoint` is `start` bound to its run
+    (Rewind-to-Delete), `run` what a publication is counted by; `guarantee` is a `Guarantee`, `notes` what a reader must
+    know.
+
+    Example (continues the package's):
+
+        >>> left = rewind_to_delete(problem, theta0, step=0.01, train_steps=20, rewind_steps=10)
+        >>> left.algorithm, describe(left.schedule), left.unlearn_from, left.t1, left.gradient_evaluations
+        ('rewind-to-delete (gradient descent)', 'step:0.1', 0.1, 0.2, 10.0)
     """
 
     algorithm: str
@@ -53,6 +60,13 @@ class Unlearned:
         of the run (of this object, or of the same run carried out again in this process), and the guarantee is for
         `guarantee.publications` of them. Raises `RequestError` for more, inside jit or vmap (where nothing can be counted)
         and where there is no guarantee.
+
+        Example (continues the package's):
+
+            >>> budget = {"privacy_epsilon": 1.0, "privacy_delta": 1e-3, "constants": estimate_constants(classes)}
+            >>> left = descend_to_delete(classes, jnp.zeros(2), train_steps=50, unlearn_steps=5, **budget)
+            >>> left.publish(key=0).shape
+            (2,)
         """
         if self.guarantee is None:
             raise RequestError("publish needs a guarantee: pass privacy_epsilon and privacy_delta to the algorithm")

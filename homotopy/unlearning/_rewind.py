@@ -37,10 +37,18 @@ def train(
     rewind_steps: Whole = 0,
     **training: Unpack[Training],
 ) -> Checkpoint:
-    """θ_{T−K} of training on everything, bound to its run: what `rewind_to_delete` takes as `checkpoint` (K = 0: `trained`).
+    """θ_{T−K} (dim,) of training on everything, bound to its run: what `rewind_to_delete` takes.
+
+    Pass it as `checkpoint` (K = 0: as `trained`). Mathematics §10.
 
     The options are those of `rewind_to_delete`, and `problem.delete` is not looked at, but for the default of `step`,
     which depends on it: to go back for points that are not known yet, pass `step`. Raises as `rewind_to_delete`.
+
+    Example (continues the package's):
+
+        >>> kept = train(problem, theta0, step=0.01, train_steps=20, rewind_steps=10)
+        >>> kept.theta.shape, kept.steps
+        ((2,), 10)
     """
     total, back = _checks.steps(train_steps, rewind_steps)
     again = _Again(prepare(problem, theta0, **training), total, back)
@@ -63,7 +71,7 @@ def rewind_to_delete(
     publications: Whole = 1,
     **training: Unpack[Training],
 ) -> Unlearned:
-    """Go back to the checkpoint θ_{T−K} and do the last K steps without J: ε = 1_[0, η(T−K)] up to ηT.
+    """Go back to the checkpoint θ_{T−K} (dim,) and do the last K steps without J: ε = 1_[0, η(T−K)] up to ηT.
 
     K = `rewind_steps`; at K = T it is retraining, step by step. `training` and the budget as in `descend_to_delete`. A
     stored `checkpoint` spares the training before it; so does `trained`, the model θ_T alone, from which the checkpoint
@@ -81,6 +89,12 @@ def rewind_to_delete(
     checked: see `Guarantee`; for SGD it holds given the mini-batches, which J must not have chosen.
 
     Raises as `descend_to_delete`, and for K outside [0, T].
+
+    Example (continues the package's):
+
+        >>> left = rewind_to_delete(problem, theta0, step=0.01, train_steps=20, rewind_steps=20)
+        >>> print(jnp.allclose(left.theta, retrain(problem, theta0, step=0.01, steps=20).theta))
+        True
     """
     budget = as_budget(privacy_epsilon, privacy_delta, publications)
     total, back = _checks.steps(train_steps, rewind_steps)
@@ -253,9 +267,16 @@ def coupled_sensitivity(
     """Δ = Σ_{k < T−K} η (n/b) |B_k ∩ J| G c^{T−1−k} ≥ ‖θ_R2D − θ_retrain‖ for coupled SGD, given the mini-batches.
 
     `batches` (T, b) are those of the run (they do not depend on the data), `step` η is on the sum, `constants` those of
-    every mini-batch of this very problem (`estimate_constants(…, per_point=True)`; others are refused, and so is η > 2/L;
-    measured ones give a measured number, no bound). Its mean over batches is at most Δ of gradient descent with the same
-    constants.
+    every mini-batch of this very problem (`estimate_constants(…, per_point=True)`; others are refused, and so is
+    η > 2/L; measured ones give a measured number, no bound). Its mean over batches is at most Δ of gradient descent
+    with the same constants. Raises `RequestError`; source: arXiv 2511.15983.
+
+    Example (continues the package's):
+
+        >>> constants = estimate_constants(classes, per_point=True)
+        >>> batches = mini_batches(0, n=20, steps=10, size=5)
+        >>> print(f"{coupled_sensitivity(classes, batches, constants, step=0.01, rewind_steps=5):.4f}")
+        0.0879
     """
     if not isinstance(constants, Constants) or not constants.per_point:
         raise RequestError("constants must be those of every mini-batch: use estimate_constants(…, per_point=True)")

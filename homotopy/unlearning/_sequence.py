@@ -29,13 +29,21 @@ _CHUNK = 16  # requests whose R2D runs are carried out side by side
 
 @dataclass(frozen=True)
 class Deletions:
-    """A model after each of R requests.
+    """A model after each of R requests, of `points` (R,), by `algorithm`; `trained` (dim,) is the one before.
+
+    Mathematics §10.
 
     `thetas` (R, dim); `gradient_evaluations` (R,) spent on each; `bounds` (R,): distance to the optimum without the
     points (D2D; of the ball, if projected) or to the model retrained for T steps (R2D), ∞ where theory says nothing, no
     bound with `measured` constants (or others not proven for this problem); `retrained` (R,) whether the request forced
     training from the start (R2D). Nothing here is published: the thetas hold no noise, and noise that hides one of them
     hides R of them only √R times as large. `unmet` says why bounds are ∞ or none.
+
+    Example (continues the package's):
+
+        >>> gone = delete_in_sequence(problem, theta0, [3, 5], step=0.01, train_steps=50, steps=10)
+        >>> gone.thetas.shape, gone.gradient_evaluations.tolist(), gone.retrained.tolist()
+        ((2, 2), [10.0, 10.0], [False, False])
     """
 
     algorithm: str
@@ -73,16 +81,23 @@ def delete_in_sequence(
     sensitivity: Number | None = None,
     constants: Constants | None = None,
 ) -> Deletions:
-    """Delete the points `delete` (R,) one request at a time, `unlearn_steps` (I or K) gradient steps for each.
+    """Delete the points `delete` (R,) one request at a time, `unlearn_steps` (I or K) gradient steps for each, after training from θ₀ (dim,).
 
     `sensitivity` (R2D) is the largest Δ that the noise was made for: a request that would exceed it retrains instead.
     `problem.delete` is not looked at; given `constants` must be those of `problem.deleting(delete)`. Other options as
     in `descend_to_delete`. Raises `RequestError` for repeated points, for all of them, for K > T, and for a
     `sensitivity` that not even one deletion meets.
 
-    Theorem: D2D, e ← γ^I (e + G/(μn)) bounds the distance to the optimum, which every request moves by G/(μn) at most; R2D,
-    Δ of as many deletions as the checkpoint has seen. Hypotheses, checked (else `bounds` are ∞, or labelled, and `unmet` says
-    why): constants that are the bounds of this very problem, G < ∞, full gradients, a step that contracts (D2D).
+    Theorem: D2D, e ← γ^I (e + G/(μn)) bounds the distance to the optimum, which every request moves by G/(μn) at most;
+    R2D, Δ of as many deletions as the checkpoint has seen. Hypotheses, checked (else `bounds` are ∞, or labelled, and
+    `unmet` says why): constants that are the bounds of this very problem, G < ∞, full gradients, a step that contracts
+    (D2D). Sources: arXiv 2007.02923, 2409.09778; mathematics §10.
+
+    Example (continues the package's):
+
+        >>> gone = delete_in_sequence(problem, theta0, [3, 5], step=0.01, train_steps=50, unlearn_steps=10)
+        >>> gone.thetas.shape, gone.gradient_evaluations.sum().item()
+        ((2, 2), 20.0)
     """
     start = problem.check_theta(theta0)
     if algorithm not in ("descend", "rewind"):

@@ -29,7 +29,17 @@ class Descending(TypedDict, total=False):
 
 
 def mini_batches(key: Key, n: Whole, steps: Whole, batch_size: Whole) -> Int[Array, "steps batch_size"]:
-    """The points of every step, drawn uniformly with replacement, the same for every run that is coupled by `key`."""
+    """The points of every step (steps, size), drawn uniformly with replacement.
+
+    The same for every run that is coupled by `key`.
+
+    Raises `RequestError` for counts below 1. Source: arXiv 2511.15983.
+
+    Example (continues the package's):
+
+        >>> mini_batches(0, n=20, steps=10, size=5).shape
+        (10, 5)
+    """
     rows, columns = _checks.count(steps, "steps", 0), _checks.count(batch_size, "batch_size", 1)
     _checks.count(rows * columns, "steps·batch_size", 0)
     return jax.random.randint(as_key(key), (rows, columns), 0, _checks.count(n, "n", 1))
@@ -46,12 +56,20 @@ def coupled_descent(
     batches: Int[Array | np.ndarray, "seeds rows b"] | None = None,
     radius: Number | None = None,
 ) -> Float[Array, "seeds deleted runs dim"]:
-    """θ after all steps, for every seed, every deleted set and every schedule, in one compiled scan.
+    """θ after all steps (seeds, deleted, runs, dim): every seed, deleted set and schedule in one compiled scan.
 
     Row d of `delete` is a deleted set; row r of `epsilons` its weight at every step: ones and then zeros for D2D and
     R2D, zeros for retraining. All runs of one seed share θ₀ and the mini-batches (they are coupled); without `batches`
     it is gradient descent. Raises `RequestError` for shapes that do not match, points outside the data and a start
-    outside the projection's ball; `inf`/`nan` in the answer means that the step is too large.
+    outside the projection's ball; `inf`/`nan` in the answer means that the step is too large. Source: arXiv
+    2511.15983.
+
+    Example (continues the package's):
+
+        >>> starts = jnp.stack([problem.initial(seed) for seed in (0, 1)])
+        >>> weights = jnp.array([[1.0] * 5 + [0.0] * 5, [0.0] * 10])
+        >>> coupled_descent(problem, starts, jnp.array([[3], [5]]), weights, step=0.01).shape
+        (2, 2, 2, 2)
     """
     theta0, epsilons = as_floats(theta0, "theta0"), as_floats(epsilons, "epsilons")
     sets = _checks.indices(delete, "delete", 2, problem.n)

@@ -21,7 +21,15 @@ class SISA(eqx.Module):
     """An ensemble of models, one per shard: `thetas` (shards, dim), `shard` (n,) where each point is, `alive` (n,).
 
     `gradient_evaluations` is what the last (re)training cost, in gradients of the whole risk: a step of one of S shards
-    costs 1/S; `retrained` how many shards it trained.
+    costs 1/S; `retrained` how many shards it trained, `seconds` how long it took. `problem`, `theta0` (dim,), `step`
+    and `steps` are those of `sisa` (Bourtoule et al. 2021).
+
+    Example (continues the package's):
+
+        >>> trained = sisa(problem, theta0, shards=4, step=0.01, train_steps=20)
+        >>> without = trained.delete([3])
+        >>> print(trained.thetas.shape, trained.predict().shape, without.retrained, without.gradient_evaluations)
+        (4, 2) (20,) 1 5.0
     """
 
     problem: Problem
@@ -71,10 +79,15 @@ class SISA(eqx.Module):
 
 @on_problem
 def sisa(problem: Problem, theta0: Theta, *, shards: Whole, step: Number, train_steps: Whole, seed: Whole = 0) -> SISA:
-    """Train one model per shard, on everything, from the same θ₀.
+    """Train one model per shard, on everything, from the same θ₀ (dim,) (Bourtoule et al. 2021).
 
     Shard risks are 1/S of R on average, so each has S times the step and 1/S of the ridge: the same descent on means.
     Raises `RequestError` for more shards than points, `WorkError` if the run diverges.
+
+    Example (continues the package's):
+
+        >>> sisa(problem, theta0, shards=4, step=0.01, train_steps=20).thetas.shape
+        (4, 2)
     """
     start = problem.check_theta(theta0)
     count = _checks.count(shards, "shards", 1)

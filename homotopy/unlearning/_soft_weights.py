@@ -33,9 +33,17 @@ _REACHABLE = 0.995  # of what the constraints allow: exactly at their corner the
 class SoftWeights:
     """Weights and the model that they correct.
 
-    `weights` w (n,): the change of each point's weight (−1 deletes it). `theta` (dim,) the corrected model. `metric` and
-    `utility` before; `metric_change` and `utility_change` what first order predicts. `share` of the metric that was
-    asked to go, `reached` the share that the constraints allow.
+    `weights` w (n,): the change of each point's weight (−1 deletes it). `theta` (dim,) the corrected model. `metric`
+    and `utility` before; `metric_change` and `utility_change` what first order predicts. `share` of the metric that was
+    asked to go, `reached` the share that the constraints allow; `kind` is "soft" or "hard". arXiv 2505.18783; made by
+    `soft_weights` and `hard_removal`, which raise.
+
+    Example (continues the package's):
+
+        >>> theta, gap = optimum(classes).theta, DemographicParity(data.x, data.x[:, 1] > 0)
+        >>> found = soft_weights(classes, theta, gap, Utility(classes.data), share=0.5)
+        >>> print(found.weights.shape, found.theta.shape, round(found.reached, 2), round(found.metric_change / found.metric, 2))
+        (20,) (2,) 0.5 -0.5
     """
 
     weights: Float[Array, " n"]
@@ -72,10 +80,21 @@ def soft_weights(
 ) -> SoftWeights:
     """The smallest weights that take `share` κ of the metric away, to first order, and cost no utility.
 
+        min ½‖w‖²   subject to   aᵀw = −κM,   uᵀw ≤ τ,   lower ≤ w ≤ upper,   ε_i = 1 + w_i   (arXiv 2505.18783)
+
+    `trained` is θ (dim,), a and u (n,) the influences of `weight_influences`.
+
     `utility_tolerance` τ is the loss that may be added to U. `lower` ≥ −1 keeps every ε_i ≥ 0; `damping` λ adds nλ to
     the Hessian. Where the constraints allow less than κ, the share that they do allow is taken and `reached` says so.
     Raises `RequestError` for a share outside (0, 1] and bounds that do not hold 0 between them, `WorkError` if nothing
     at all can be gained or the quadratic programme was not solved.
+
+    Example (continues the package's):
+
+        >>> theta, gap = optimum(classes).theta, DemographicParity(data.x, data.x[:, 1] > 0)
+        >>> found = soft_weights(classes, theta, gap, Utility(classes.data), share=0.5)
+        >>> print(abs(gap.soft(classes, found.theta)) < abs(gap.soft(classes, theta)))
+        True
     """
     theta = problem.check_theta(trained, "trained")
     share = number(share, "share")
@@ -104,8 +123,14 @@ def hard_removal(
 ) -> SoftWeights:
     """Delete the `count` points whose removal improves the metric most, or as many as take `share` of it away.
 
-    The same correction as for soft weights, with w_i = −1: what deletion can do beside re-weighting. Raises as
-    `soft_weights`, and `RequestError` if `count` leaves nothing.
+    The same correction as for soft weights, with w_i = −1 (n,): what deletion can do beside re-weighting. Raises as
+    `soft_weights`, and `RequestError` if `count` leaves nothing. Source: arXiv 2505.18783.
+
+    Example (continues the package's):
+
+        >>> theta, gap = optimum(classes).theta, DemographicParity(data.x, data.x[:, 1] > 0)
+        >>> print(int(hard_removal(classes, theta, gap, Utility(classes.data), count=2).weights.sum()))
+        -2
     """
     theta = problem.check_theta(trained, "trained")
     values, gains = weight_influences(problem, theta, metric, utility, damping=damping)
@@ -130,10 +155,17 @@ def hard_removal(
 def weight_influences(
     problem: Problem, trained: Theta, metric: AbstractMetric, utility: AbstractMetric, *, damping: Number = 0.0
 ) -> tuple[Float[Array, "2"], Float[Array, "2 n"]]:
-    """(M, U) at θ = `trained` and their derivatives by every point's weight, −∇Mᵀ H⁻¹ ∇ℓ_i (per unit of weight added).
+    """(M, U) (2,) at θ = `trained` and their derivatives (2, n) by every point's weight, −∇Mᵀ H⁻¹ ∇ℓ_i (per unit of weight added).
 
     They are those of the minimiser where θ is one. Raises `WorkError` where H (+ nλ) is singular or anything overflows,
-    `RequestError` if a metric holds points that the problem's loss cannot judge.
+    `RequestError` if a metric holds points that the problem's loss cannot judge. Mathematics §2; arXiv 2505.18783.
+
+    Example (continues the package's):
+
+        >>> theta, gap = optimum(classes).theta, DemographicParity(data.x, data.x[:, 1] > 0)
+        >>> values, slopes = weight_influences(classes, theta, gap, Utility(classes.data))
+        >>> values.shape, slopes.shape
+        ((2,), (2, 20))
     """
     here, shift = problem.check_theta(trained, "trained"), number(damping, "damping", least=0.0)
     if not isinstance(metric, AbstractMetric) or not isinstance(utility, AbstractMetric):
@@ -152,9 +184,17 @@ def smallest_weights(
 ) -> tuple[Float[np.ndarray, " n"], float]:
     """argmin ½‖w‖² subject to aᵀw = change, uᵀw ≤ budget, lower ≤ w ≤ upper, and the share of `change` that is allowed.
 
+    a, u and w are (n,).
+
     By the dual: w = clip(−αa − νu), a concave maximisation over α and ν ≥ 0 (L-BFGS-B), after a linear programme has
     found how far aᵀw can go at all. Proven by the dual's value: ½‖w‖² exceeds it by at most 1e-4 of itself, else
-    `WorkError`.
+    `WorkError`; `RequestError` for shapes and bounds that do not fit. Source: arXiv 2505.18783.
+
+    Example (continues the package's):
+
+        >>> weights, share = smallest_weights(np.array([1.0, 2.0]), np.zeros(2), -1.0, 0.0, -1.0, 1.0)
+        >>> print(weights.round(3), share)
+        [-0.2 -0.4] 1.0
     """
     a, u = np.asarray(as_floats(a, "a")), np.asarray(as_floats(u, "u"))
     if a.ndim != 1 or a.shape != u.shape or a.size == 0:
