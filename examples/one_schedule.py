@@ -10,7 +10,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from homotopy import LinearRegression, Problem, Step, datasets, describe, energy, leave_one_out, optimum, simulate
-from homotopy.viz import bounds_of, landmark_handles, plot_landmarks, plot_levels, plot_schedule, plot_trajectory
+from homotopy.viz import (
+    bounds_of,
+    landmark_handles,
+    phase_plane,
+    plot_landmarks,
+    plot_levels,
+    plot_schedule,
+    plot_trajectory,
+)
 
 T = 0.2  # in units of one over the eigenvalues of XᵀX
 
@@ -28,7 +36,7 @@ def main(folder: Path) -> None:
 
     segment = np.array([optimum(problem, epsilon).theta for epsilon in np.linspace(0.0, 1.0, 21)])  # θ(ε)
     figure, (plane, weight) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
-    plot_levels(problem, bounds_of([np.asarray(run.thetas), segment, theta0]), plane)
+    plot_levels(phase_plane(problem, bounds_of([np.asarray(run.thetas), segment, theta0])), plane)
     plot_landmarks(theta0, segment, plane)
     plot_trajectory(run, schedule, plane, label="θ(t)")
     plane.legend(handles=landmark_handles()[:4], fontsize=8)

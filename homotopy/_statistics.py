@@ -1,7 +1,7 @@
 """Estimates with their intervals: one of each kind, for results, claims and scenarios alike.
 
 An interval of level q holds the truth in a share q of repetitions: Wilson's for a share, order statistics for a median,
-the percentile bootstrap (of rows, of whole clusters, of crossed factors) for everything else.
+Student's t for a mean, the percentile bootstrap (of rows, of whole clusters, of crossed factors) for everything else.
 """
 
 import math
@@ -44,6 +44,16 @@ def median(values: Any, *, level: float = LEVEL) -> Interval:
         return Interval(math.nan, math.nan, math.nan)
     low = max(int(binom.ppf((1 - level) / 2, n, 0.5)) - 1, 0)
     return Interval(float(np.median(values)), float(values[low]), float(values[n - 1 - low]))
+
+
+def mean(values: Any, *, level: float = LEVEL) -> Interval:
+    """The mean over the first axis of `values` (k ≥ 2, …) with Student's t interval."""
+    from scipy.stats import t
+
+    values = np.asarray(values, dtype=float)
+    centre, k = values.mean(axis=0), len(values)
+    half = t.ppf((1 + level) / 2, k - 1) * values.std(axis=0, ddof=1) / math.sqrt(k)
+    return Interval(centre, centre - half, centre + half)
 
 
 def rank_correlation(x: Any, y: Any) -> Any:

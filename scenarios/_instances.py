@@ -41,6 +41,12 @@ def most_moving(data: Dataset) -> Problem:
     return problem.deleting(int(np.argmax(moved)))
 
 
+def slowest(problem: Problem) -> float:
+    """λ_min(H₋): the rate at which the last of θ arrives when the point is left out (linear regression, no ridge)."""
+    x = np.delete(np.asarray(problem.data.x), np.asarray(problem.delete), axis=0)
+    return float(np.linalg.eigvalsh(x.T @ x)[0])
+
+
 def reason(error: Exception) -> str:
     """What a solve that failed says of itself, without its advice: the code under which it is counted."""
     return " ".join(str(error).partition(";")[0].split())

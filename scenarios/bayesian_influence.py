@@ -7,18 +7,19 @@ one with more parameters than points, a network with a dead neuron) where the pl
 
 import warnings
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from jax import Array
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from homotopy import (
     CG,
     MLP,
+    BayesianInfluence,
     ChainsWarning,
     Dataset,
     LinearRegression,
@@ -38,8 +39,15 @@ from homotopy import (
     optimum,
     rank_agreement,
 )
-from homotopy.run import Progress, Range, RunResult, Seed, check
-from homotopy.viz import FULL, INK, MUTED, SERIES
+from homotopy.run import Progress, Range, Seed, check, codes_of, grid, record
+from homotopy.viz import FULL, INK, MUTED, SERIES, legend_below, panels
+
+from ._parts import joined, part_of
+from ._queries import MeanLoss, mean_losses
+
+METHODS = {"langevin": "Langevin", "sgld": "SGLD", "cg": "conjugate gradients"}
+COLUMNS = ("gradients", "error", "correlation", "slope")
+SINGULAR = {"linear": "linear, rank-deficient", "network": "network, dead neuron"}
 
 
 @dataclass(frozen=True)
@@ -57,13 +65,8 @@ class Settings:
     inverse_temperatures: Annotated[tuple[float, ...], Range(least=1e-6, most=1e6, entries=1)] = (1.0, 10.0, 100.0)
     """β"""
     localisations: Annotated[tuple[float, ...], Range(least=1e-6, most=1e6, entries=1)] = (
-        0.01,
-        0.1,
-        1.0,
-        10.0,
-        100.0,
-        1000.0,
-    )
+        0.01, 0.1, 1.0, 10.0, 100.0, 1000.0,
+    )  # fmt: skip
     """γ/β: what the damped influence adds to the Hessian (sum convention)"""
     singular_n: Annotated[int, Range(least=2, most=1000)] = 12
     """points of the singular models"""
@@ -79,106 +82,56 @@ QUICK = Settings(
 )  # fmt: skip
 
 
-class _MeanLoss(eqx.Module):
-    """θ ↦ mean loss of the queries."""
-
-    problem: Problem
-    queries: Dataset
-
-    def __call__(self, theta):
-        return jnp.mean(jax.vmap(self.problem.loss.value)(self.problem.predict(theta, self.queries.x), self.queries.y))
-
-
-@eqx.filter_jit
-def _losses(loss: _MeanLoss, thetas):
-    return jax.vmap(loss)(thetas)
-
-
-def run(settings: Settings, progress: Progress) -> RunResult:
-    """Sample, compare, draw."""
+def compute(settings: Settings, progress: Progress) -> xr.Dataset:
+    """Costs and errors on the linear model; agreements on the logistic one; and the two singular models."""
     check(settings)
     if settings.n < 2 * settings.d:
         raise RequestError(f"--n must be at least 2 --d = {2 * settings.d}, but is {settings.n}")
+    linear = Problem(LinearRegression(), datasets.random_linear(settings.n, settings.d, seed=settings.seed), delete=0)
+    logistic, queries = _logistic_problem(settings)
     with progress.task("parts", 3) as advance:
-        linear = _linear(settings)
+        rows = _linear(settings, linear)
         advance(1)
-        grid = _logistic(settings)
+        agreements = _logistic(settings, logistic, queries, progress)
         advance(1)
         singular = _singular(settings)
         advance(1)
-    last = linear["langevin"][-1]
-    lines = [
-        f"linear model, {4 * settings.draws[-1]} draws (Langevin): correlation with the closed form {last[2]:.5f}, slope "
-        f"{last[3]:.4f}, error {last[1]:.3g}; SGLD {linear['sgld'][-1][2]:.5f}, {linear['sgld'][-1][3]:.4f}",
-        f"conjugate gradients reach an error of {linear['cg'][-1][1]:.1e} with {linear['cg'][-1][0]:.0f} gradients' worth of "
-        f"products, Langevin {last[1]:.1e} with {last[0]:.0f}",
-    ]
-    damped, loo = grid["damped"], grid["loo"]
-    best = np.unravel_index(np.argmax(loo), loo.shape)
-    lines.append(
-        f"logistic model: rank agreement with damped influence {damped.min():.3f} … {damped.max():.3f}, with leave-one-out at "
-        f"best {loo[best]:.3f} (β = {settings.inverse_temperatures[best[0]]:g}, γ/β = {settings.localisations[best[1]]:g}); "
-        f"undamped influence {grid['plain']:.3f}; largest R̂ {grid['rhat']:.3f}"
-    )
-    for name, found in singular.items():
-        lines.append(
-            f"{name}: plain influence: {found['plain']}; rank agreement with leave-one-out: Bayesian {found['bayes']:+.3f}, "
-            f"damped influence {found['damped']:+.3f}; R̂ {found['rhat']:.3f}"
-        )
-    undefined = sum(found["plain"] != "defined" for found in singular.values())
-    codes = {"successful": 2 * len(settings.draws) + loo.size, "plain influence undefined": undefined}
-    points = {
-        f"{key}_{name.split(' ')[0].strip(',')}": ((f"point_{name.split(' ')[0].strip(',')}",), found[key])
-        for name, found in singular.items()
-        for key in ("removal", "actual")
-    }
-    data = xr.Dataset(
-        {
-            **{f"linear_{name}": ((f"row_{name}", "column"), np.array(rows)) for name, rows in linear.items()},
-            "agreement_damped": (("beta", "gamma_over_beta"), damped),
-            "agreement_leave_one_out": (("beta", "gamma_over_beta"), loo),
-            **points,
-        },
-        coords={
-            "column": ["gradients", "error", "correlation", "slope"],
-            "beta": list(settings.inverse_temperatures),
-            "gamma_over_beta": list(settings.localisations),
-        },
-    )
-    used = (_linear_problem(settings)[0].data, _logistic_problem(settings)[0].data)
-    return RunResult(
-        figures={"bayesian_influence": _draw(settings, linear, grid, singular)}, data=data, summary="\n".join(lines),
-        datasets=used,
-        result_codes={key: count for key, count in codes.items() if count},
-    )  # fmt: skip
+    data = xr.merge([agreements, joined(singular), xr.Dataset(
+        {f"linear_{name}": ((f"row_{name}", "column"), np.array(found)) for name, found in rows.items()}
+    )], combine_attrs="drop").assign_coords(column=list(COLUMNS))  # fmt: skip
+    undefined = sum(_undefined(found) for found in singular.values())
+    codes = codes_of(agreements)
+    codes["successful"] += 2 * len(settings.draws)
+    return record(data, linear.data, logistic.data, codes=codes | {"plain influence undefined": undefined})
 
 
-def _linear_problem(settings: Settings):
-    problem = Problem(LinearRegression(), datasets.random_linear(settings.n, settings.d, seed=settings.seed), delete=0)
-    return problem, optimum(problem).theta
+def _undefined(here: xr.Dataset) -> bool:
+    return str(here["plain"].values) != "defined"
 
 
-def _linear(settings: Settings) -> dict[str, list[tuple[float, float, float, float]]]:
-    """(gradients, relative error, correlation, slope) for more and more draws; for CG against the damped influence."""
-    problem, theta = _linear_problem(settings)
-    beta, gamma = 10.0, 10.0
-    truth = np.ravel(gaussian_bayesian_influence(problem, theta, inverse_temperature=beta, localisation=gamma))
-    found: dict[str, list[tuple[float, float, float, float]]] = {"langevin": [], "sgld": [], "cg": []}
+def _sampled(problem: Problem, theta: Array, *, draws: int, seed: int, **options: Any) -> BayesianInfluence:
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", ChainsWarning
+        )  # few draws are the point here, and R̂ is reported beside the result
+        return bayesian_influence(problem, theta, draws=draws, seed=seed, **options)
+
+
+def _linear(settings: Settings, problem: Problem) -> dict[str, list[tuple[float, ...]]]:
+    """COLUMNS for more and more draws; for CG against the damped influence."""
+    theta, beta, gamma = optimum(problem).theta, 10.0, 10.0
+    posterior: Any = {"inverse_temperature": beta, "localisation": gamma}
+    truth = np.ravel(gaussian_bayesian_influence(problem, theta, **posterior))
+    found: dict[str, list[tuple[float, ...]]] = {method: [] for method in METHODS}
     for method in ("langevin", "sgld"):
         for draws in settings.draws:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ChainsWarning)  # few draws are the point here
-                result = bayesian_influence(
-                    problem, theta, inverse_temperature=beta, localisation=gamma, draws=draws, seed=settings.seed,
-                    method=method,
-                )  # fmt: skip
+            result = _sampled(problem, theta, draws=draws, seed=settings.seed, method=method, **posterior)
             found[method].append((result.gradients, *_compare(np.ravel(result.influence), truth)))
-    damping = gamma / (beta * problem.n)
-    exact = np.ravel([influence(problem.deleting(j), theta=theta, damping=damping).theta_dot for j in range(problem.n)])
+    options: Any = {"theta": theta, "damping": gamma / (beta * problem.n)}
+    points = [problem.deleting(j) for j in range(problem.n)]
+    exact = np.ravel([influence(point, **options).theta_dot for point in points])
     for rtol in (1e-1, 1e-3, 1e-6, 1e-10):
-        solves = [
-            influence(problem.deleting(j), theta=theta, damping=damping, solver=CG(rtol=rtol)) for j in range(problem.n)
-        ]
+        solves = [influence(point, solver=CG(rtol=rtol), **options) for point in points]
         # A product with the Hessian is worth about two gradients.
         cost = 2.0 * sum(int(solve.iterations) for solve in solves)
         found["cg"].append((cost, *_compare(np.ravel([solve.theta_dot for solve in solves]), exact)))
@@ -191,7 +144,7 @@ def _compare(values: np.ndarray, truth: np.ndarray) -> tuple[float, float, float
     return error, float(np.corrcoef(values, truth)[0, 1]), float(values @ truth / (truth @ truth))
 
 
-def _logistic_problem(settings: Settings):
+def _logistic_problem(settings: Settings) -> tuple[Problem, Dataset]:
     rng = np.random.default_rng([settings.seed, 1])
     x = rng.standard_normal((settings.n + 50, settings.d))
     y = (x @ rng.standard_normal(settings.d) + rng.standard_normal(len(x)) > 0).astype(int)
@@ -200,27 +153,30 @@ def _logistic_problem(settings: Settings):
     return problem, Dataset(x[n:], y[n:])
 
 
-def _logistic(settings: Settings) -> dict:
-    problem, queries = _logistic_problem(settings)
-    theta, loss = optimum(problem).theta, _MeanLoss(problem, queries)
-    actual = np.asarray(_losses(loss, leave_one_out_all(problem))) - float(_losses(loss, theta[None])[0])
-    shape = (len(settings.inverse_temperatures), len(settings.localisations))
-    damped, loo, rhats = np.zeros(shape), np.zeros(shape), [1.0]
-    for row, beta in enumerate(settings.inverse_temperatures):
-        for column, share in enumerate(settings.localisations):
-            found = bayesian_influence(
-                problem, theta, inverse_temperature=beta, localisation=share * beta, draws=settings.grid_draws,
-                seed=settings.seed, queries=loss,
-            )  # fmt: skip
-            reference = influence_matrix(problem, loss, theta=theta, damping=share / problem.n)[0]
-            removal = np.asarray(found.removal[0])
-            damped[row, column], loo[row, column] = rank_agreement(removal, reference), rank_agreement(removal, actual)
-            rhats.append(found.rhat)
+def _logistic(settings: Settings, problem: Problem, queries: Dataset, progress: Progress) -> xr.Dataset:
+    """Rank agreements with damped influence and with leave-one-out, for every temperature and localisation."""
+    theta, loss = optimum(problem).theta, MeanLoss(problem, queries)
+    actual = np.asarray(mean_losses(loss, leave_one_out_all(problem)) - mean_losses(loss, theta[None]))
+
+    def cell(beta: float, gamma_over_beta: float) -> dict[str, Any]:
+        found = bayesian_influence(
+            problem, theta, inverse_temperature=beta, localisation=gamma_over_beta * beta, draws=settings.grid_draws,
+            seed=settings.seed, queries=loss,
+        )  # fmt: skip
+        damped = influence_matrix(problem, loss, theta=theta, damping=gamma_over_beta / problem.n)[0]
+        removal = np.asarray(found.removal[0])
+        return {
+            "agreement_damped": rank_agreement(removal, damped),
+            "agreement_leave_one_out": rank_agreement(removal, actual),
+            "rhat": found.rhat,
+        }
+
+    axes = {"beta": settings.inverse_temperatures, "gamma_over_beta": settings.localisations}
     plain = rank_agreement(influence_matrix(problem, loss, theta=theta)[0], actual)
-    return {"damped": damped, "loo": loo, "plain": plain, "rhat": max(rhats)}
+    return grid(axes, cell, progress, "temperatures and localisations").assign(agreement_plain=plain)
 
 
-def _singular(settings: Settings) -> dict[str, dict]:
+def _singular(settings: Settings) -> dict[str, xr.Dataset]:
     n, rng = settings.singular_n, np.random.default_rng([settings.seed, 2])
     truth = rng.standard_normal(settings.singular_d)
     x = rng.standard_normal((n + 50, settings.singular_d))
@@ -231,8 +187,8 @@ def _singular(settings: Settings) -> dict[str, dict]:
     queries = Dataset(flat[n:], y[n:])
     utility = RefitUtility(linear, queries)
     theta = jnp.asarray(utility.fit(np.ones((1, n), bool))[0])
-    actual, loss = leave_one_out_values(utility, n), _MeanLoss(linear, queries)
-    found = {"linear, rank-deficient": _one_singular(linear, theta, loss, actual, settings)}
+    actual, loss = leave_one_out_values(utility, n), MeanLoss(linear, queries)
+    found = {"linear": _one_singular(linear, theta, loss, actual, settings)}
     data = datasets.teacher_student(n=n, width=2, noise=0.3, seed=settings.seed)
     small, wide = Problem(MLP(width=1), data, delete=0), Problem(MLP(width=2), data, delete=0)
     one = np.asarray(optimum(small, start=small.initial(settings.seed)).theta)
@@ -240,14 +196,14 @@ def _singular(settings: Settings) -> dict[str, dict]:
     dead = jnp.asarray([one[0], 0.0, one[1], 0.0, one[2], 0.0, one[3]])
     points = np.linspace(-2, 2, 50)
     queries = Dataset(points[:, None], datasets.teacher(2, settings.seed)(points))
-    loss = _MeanLoss(wide, queries)
+    loss = MeanLoss(wide, queries)
     ends = [leave_one_out(small.deleting(j), start="warm", theta=one, throw=False).theta for j in range(n)]
-    actual = np.asarray(_losses(_MeanLoss(small, queries), jnp.stack(ends))) - float(_losses(loss, dead[None])[0])
-    found["network, dead neuron"] = _one_singular(wide, dead, loss, actual, settings)
+    actual = np.asarray(mean_losses(MeanLoss(small, queries), jnp.stack(ends)) - mean_losses(loss, dead[None]))
+    found["network"] = _one_singular(wide, dead, loss, actual, settings)
     return found
 
 
-def _one_singular(problem: Problem, theta, loss, actual: np.ndarray, settings: Settings) -> dict:
+def _one_singular(problem: Problem, theta: Array, loss: MeanLoss, actual: np.ndarray, settings: Settings) -> xr.Dataset:
     """BIF and damped influence against leave-one-out, and what the undamped influence says."""
     try:
         influence_matrix(problem, loss, theta=theta)
@@ -255,47 +211,74 @@ def _one_singular(problem: Problem, theta, loss, actual: np.ndarray, settings: S
     except WorkError as error:
         plain = "undefined (" + str(error).split(";")[0].split(",")[0] + ")"
     beta, gamma = 20.0, 20.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ChainsWarning)  # R̂ is reported beside the result
-        result = bayesian_influence(
-            problem, theta, inverse_temperature=beta, localisation=gamma, draws=settings.draws[-1],
-            seed=settings.seed, queries=loss,
-        )  # fmt: skip
+    result = _sampled(
+        problem, theta, inverse_temperature=beta, localisation=gamma, draws=settings.draws[-1], seed=settings.seed,
+        queries=loss,
+    )  # fmt: skip
     removal = np.asarray(result.removal[0])
     damped = influence_matrix(problem, loss, theta=theta, hessian="gauss-newton", damping=gamma / (beta * problem.n))[0]
-    return {
-        "plain": plain, "removal": removal, "actual": actual, "bayes": rank_agreement(removal, actual),
-        "damped": rank_agreement(damped, actual), "rhat": result.rhat,
-    }  # fmt: skip
+    agreements = {"bayes": rank_agreement(removal, actual), "damped": rank_agreement(damped, actual)}
+    points = {"removal": ("point", removal), "actual": ("point", actual)}
+    return xr.Dataset(points | agreements | {"plain": plain, "rhat": result.rhat})
 
 
-def _draw(settings: Settings, linear: dict, grid: dict, singular: dict):
-    figure, (left, middle, *right) = plt.subplots(1, 4, figsize=(17, 4.4), layout="constrained")
-    for index, (name, label) in enumerate((("langevin", "Langevin"), ("sgld", "SGLD"), ("cg", "conjugate gradients"))):
-        rows = np.array(linear[name])
-        left.loglog(rows[:, 0], np.maximum(rows[:, 1], 1e-16), "o-", color=SERIES[index], label=label)
+def draw(data: xr.Dataset, settings: Settings) -> dict[str, Figure]:
+    """Error against cost; agreement against localisation; and the two singular models, point by point."""
+    figure, axes = panels(1, 4)
+    left, middle, *right = axes[0]
+    for (name, label), color in zip(METHODS.items(), SERIES, strict=False):
+        cost, error = data[f"linear_{name}"].values.T[:2]
+        left.loglog(cost, np.maximum(error, 1e-16), "o-", color=color, label=label)
     left.set(xlabel="cost, gradients of the risk (or their worth)", ylabel="relative error of the influence matrix")
-    left.set_title(
-        f"linear model: slope {linear['langevin'][-1][3]:.3f} at {4 * settings.draws[-1]} draws", fontsize=10.5
-    )
-    left.legend(fontsize=9)
-    for row, beta in enumerate(settings.inverse_temperatures):
-        options = {"color": SERIES[row]}
-        middle.semilogx(
-            settings.localisations, grid["damped"][row], "o-", label=f"β = {beta:g}: damped influence", **options
+    slope = float(data["linear_langevin"][-1].sel(column="slope"))
+    left.set_title(f"linear model: slope {slope:.3f} at {4 * settings.draws[-1]} draws")
+    left.legend()
+    _draw_agreements(middle, data)
+    for ax, (name, label) in zip(right, SINGULAR.items(), strict=True):
+        here = part_of(data, name)
+        ax.axhline(0, color=MUTED, lw=0.8)
+        ax.axvline(0, color=MUTED, lw=0.8)
+        ax.plot(here["actual"], here["removal"], "o", color=FULL, ms=5)
+        ax.set(xlabel="test loss change by leave-one-out", ylabel="−β·BIF (+ = removing it raises the loss)")
+        plain = "undefined" if _undefined(here) else "defined"
+        ax.set_title(f"{label}: Spearman {float(here['bayes']):+.2f}\nplain influence {plain}")
+    return {"bayesian_influence": figure}
+
+
+def _draw_agreements(ax: Axes, data: xr.Dataset) -> None:
+    share = data["gamma_over_beta"].values
+    for beta, color in zip(data["beta"].values, SERIES, strict=False):
+        here = data.sel(beta=beta)
+        ax.semilogx(share, here["agreement_damped"], "o-", color=color, label=f"β = {beta:g}: damped influence")
+        loo = f"β = {beta:g}: leave-one-out"
+        ax.semilogx(share, here["agreement_leave_one_out"], "s--", color=color, mfc="white", label=loo)
+    ax.axhline(float(data["agreement_plain"]), color=INK, lw=0.9, ls=":", label="influence: leave-one-out")
+    ax.set(xlabel="localisation γ/β (added to the Hessian)", ylabel="rank agreement of −β·BIF with …")
+    ax.set_title("logistic regression: what it agrees with")
+    legend_below(ax)
+
+
+def tell(data: xr.Dataset, settings: Settings) -> str:
+    """How near sampling comes and at what cost, what it agrees with, and what it finds on singular models."""
+    last = {name: dict(zip(COLUMNS, data[f"linear_{name}"].values[-1], strict=True)) for name in METHODS}
+    sampled, sgld, cg = last.values()
+    damped, loo = data["agreement_damped"], data["agreement_leave_one_out"]
+    best = loo[loo.argmax(...)]
+    rhat = max(1.0, float(data["rhat"].max()))
+    lines = [
+        f"linear model, {4 * settings.draws[-1]} draws (Langevin): correlation with the closed form "
+        f"{sampled['correlation']:.5f}, slope {sampled['slope']:.4f}, error {sampled['error']:.3g}; SGLD "
+        f"{sgld['correlation']:.5f}, {sgld['slope']:.4f}",
+        f"conjugate gradients reach an error of {cg['error']:.1e} with {cg['gradients']:.0f} gradients' worth of products, "
+        f"Langevin {sampled['error']:.1e} with {sampled['gradients']:.0f}",
+        f"logistic model: rank agreement with damped influence {float(damped.min()):.3f} … {float(damped.max()):.3f}, with "
+        f"leave-one-out at best {float(best):.3f} (β = {float(best['beta']):g}, γ/β = {float(best['gamma_over_beta']):g}); "
+        f"undamped influence {float(data['agreement_plain']):.3f}; largest R̂ {rhat:.3f}",
+    ]
+    for name, label in SINGULAR.items():
+        here = part_of(data, name)
+        lines.append(
+            f"{label}: plain influence: {here['plain'].item()}; rank agreement with leave-one-out: Bayesian "
+            f"{float(here['bayes']):+.3f}, damped influence {float(here['damped']):+.3f}; R̂ {float(here['rhat']):.3f}"
         )
-        options["mfc"] = "white"
-        middle.semilogx(
-            settings.localisations, grid["loo"][row], "s--", label=f"β = {beta:g}: leave-one-out", **options
-        )
-    middle.axhline(grid["plain"], color=INK, lw=0.9, ls=":", label="undamped influence: leave-one-out")
-    middle.set(xlabel="localisation γ/β (added to the Hessian)", ylabel="rank agreement of −β·BIF with …")
-    middle.set_title("logistic regression: what it agrees with", fontsize=10.5)
-    middle.legend(fontsize=6.5, loc="center right", bbox_to_anchor=(1.0, 0.58))
-    for axis, (name, found) in zip(right, singular.items(), strict=True):
-        axis.axhline(0, color=MUTED, lw=0.8)
-        axis.axvline(0, color=MUTED, lw=0.8)
-        axis.plot(found["actual"], found["removal"], "o", color=FULL, ms=5)
-        axis.set(xlabel="test loss change by leave-one-out", ylabel="−β·BIF (+ = removing it raises the loss)")
-        axis.set_title(f"{name}: Spearman {found['bayes']:+.2f}\nplain influence {found['plain'][:9]}", fontsize=10.5)
-    return figure
+    return "\n".join(lines)

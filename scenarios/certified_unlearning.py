@@ -5,19 +5,23 @@ the same group of points, the first three with the same number of gradients, and
 asks for. A membership attack is then made on small, over-fitted models, where it can succeed at all.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from homotopy import (
+    Constants,
     Dataset,
+    Guarantee,
     LogisticRegression,
-    MembershipInference,
     Problem,
     RequestError,
     accuracy,
@@ -30,16 +34,17 @@ from homotopy import (
     estimate_constants,
     langevin,
     langevin_temperature,
-    membership_inference,
     newton_removal,
     optimum,
     retrain,
     rewind_to_delete,
 )
-from homotopy.run import Progress, Range, RunResult, Seed, check, need
-from homotopy.viz import FULL, INK, MUTED, RETAINED, SERIES
+from homotopy.run import Progress, Range, Seed, check, need, record
+from homotopy.viz import FULL, INK, MUTED, RETAINED, SERIES, legend_below, panels, plot_band
 
-ALGORITHMS = ("D2D", "R2D", "Langevin", "certified removal (paper's count)")
+from ._attack import QUANTILES, pooled_attacks
+
+COLORS = {"D2D": FULL, "R2D": RETAINED, "Langevin": SERIES[2], "certified removal (paper's count)": SERIES[3]}
 ATTACKED = ("trained", "D2D", "R2D", "Newton step", "retrained")
 
 
@@ -88,279 +93,207 @@ QUICK = Settings(
 )  # fmt: skip
 
 
-def run(settings: Settings, progress: Progress) -> RunResult:
-    """Unlearn and publish at every budget, attack, draw."""
+def compute(settings: Settings, progress: Progress) -> xr.Dataset:
+    """Accuracy of what is published at every budget, beside retraining and a constant; and the attack."""
     check(settings)
     need("data", "the data sets and the attack")
-    utilities: dict[str, np.ndarray] = {}
-    baselines: dict[str, tuple[float, float]] = {}
-    attacks: dict[str, dict[str, MembershipInference]] = {}
-    used: list[Dataset] = []
-    notes: list[str] = []
-    codes = {"guaranteed": 0, "no guarantee": 0}
+    found, used = [], []
+    notes: set[str] = set()
     with progress.task("data sets", 2 * len(settings.data)) as advance:
         for name in settings.data:
-            whole = _scaled(_binary(name))
-            train, test = _split(whole, settings.seed)
+            whole = _binary(name)
+            order, cut = np.random.default_rng(settings.seed).permutation(whole.n), round(0.7 * whole.n)
+            train, test = whole.subset(order[:cut]), whole.subset(order[cut:])
             used.append(train)
-            utilities[name], baselines[name] = _utilities(settings, train, test, codes, notes)
+            utilities = _utilities(settings, train, test, notes)
             advance(1)
-            attacks[name] = _attacks(settings, whole) if settings.attack_splits else {}
+            found.append(xr.Dataset(utilities | _attacks(settings, whole)))
             advance(1)
-    figure = _draw(settings, utilities, baselines, attacks)
-    lines = [_say(settings, name, utilities[name], baselines[name], attacks[name]) for name in settings.data]
-    records = {
-        "accuracy": (("data", "algorithm", "budget", "draw"), np.stack([utilities[name] for name in settings.data])),
-        "baseline": (("data", "model"), np.array([baselines[name] for name in settings.data])),
-        "auroc": (
-            ("data", "model_attacked", "quantile"),
-            np.array(
-                [
-                    [
-                        [a.low, a.auroc, a.high] if (a := attacks[name].get(model)) else [np.nan] * 3
-                        for model in ATTACKED
-                    ]
-                    for name in settings.data
-                ]
-            ),
-        ),
-    }
     coordinates = {
-        "data": list(settings.data), "algorithm": list(ALGORITHMS), "budget": list(settings.budgets),
-        "model": ["retrained", "base rate"], "model_attacked": list(ATTACKED), "quantile": ["low", "auroc", "high"],
+        "data": list(settings.data), "algorithm": list(COLORS), "budget": list(settings.budgets),
+        "model": ["retrained", "base rate"], "model_attacked": list(ATTACKED), "quantile": list(QUANTILES),
     }  # fmt: skip
-    return RunResult(
-        figures={"certified_unlearning": figure},
-        data=xr.Dataset(records, coords=coordinates),
-        summary="\n".join([*lines, *sorted(set(notes))]),
-        datasets=tuple(used),
-        result_codes={code: count for code, count in codes.items() if count},
-    )
-
-
-# Data ---------------------------------------------------------------------------------------------------------------
+    data = xr.concat(found, "data").assign_coords(coordinates).assign_attrs(notes="\n".join(sorted(notes)))
+    held = int(data["guaranteed"].sum())
+    return record(data, *used, codes={"guaranteed": held, "no guarantee": data["guaranteed"].size - held})
 
 
 def _binary(name: str) -> Dataset:
+    """Two classes (digits: odd or even); every row on the unit sphere, an intercept of the size of one feature: G = 1."""
     data = datasets.load(name)
-    return Dataset(data.x, np.asarray(data.y) % 2, name="digits, odd or even") if name == "digits" else data
-
-
-def _scaled(data: Dataset) -> Dataset:
-    """Every row on the unit sphere, with an intercept of the size of one feature: G = 1."""
     x = np.asarray(data.x)
     x = np.column_stack([x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12), np.full(data.n, 0.2)])
-    return Dataset(x / np.linalg.norm(x, axis=1, keepdims=True), data.y, name=data.name)
+    label = "digits, odd or even" if name == "digits" else data.name
+    return Dataset(x / np.linalg.norm(x, axis=1, keepdims=True), np.asarray(data.y) % 2, name=label)
 
 
-def _split(data: Dataset, seed: int) -> tuple[Dataset, Dataset]:
-    order = np.random.default_rng(seed).permutation(data.n)
-    cut = round(0.7 * data.n)
-    return data.subset(order[:cut]), data.subset(order[cut:])
-
-
-# Utility ------------------------------------------------------------------------------------------------------------
-
-
-def _utilities(settings: Settings, train: Dataset, test: Dataset, codes: dict[str, int], notes: list[str]):
+def _utilities(settings: Settings, train: Dataset, test: Dataset, notes: set[str]) -> dict[str, Any]:
     """Test accuracy of published models, (algorithm, budget, draw); and those of retraining and of a constant."""
-    rng = np.random.default_rng([settings.seed, 1])
-    group = rng.choice(train.n, settings.deleted, replace=False)
+    group = np.random.default_rng([settings.seed, 1]).choice(train.n, settings.deleted, replace=False)
     problem = Problem(LogisticRegression(), train, delete=group, ridge=settings.ridge * train.n)
-    known = estimate_constants(problem)
-    eta = 2.0 / (train.n * (known.smoothness + (known.strong_convexity or 0.0)))
-    theta0, shape = np.zeros(problem.dim), (len(ALGORITHMS), len(settings.budgets), settings.draws)
-    found = np.full(shape, np.nan)
-    delta = settings.privacy_delta
-    keys = jax.random.split(jax.random.key(settings.seed), settings.draws)
-    score = jax.jit(jax.vmap(lambda theta: accuracy(problem, theta, test)))
     # What one Newton step leaves hardly depends on the random term: this sizes the perturbation for every budget.
-    probe = certified_removal(problem, group[None], perturbation=1.0, privacy_epsilon=1e6, privacy_delta=delta).used[-1]
-    unproven: list[str] = []
+    probe = certified_removal(
+        problem, group[None], perturbation=1.0, privacy_epsilon=1e6, privacy_delta=settings.privacy_delta
+    ).used[-1]
+    score = jax.jit(jax.vmap(lambda theta: accuracy(problem, theta, test)))
+    shape = (len(COLORS), len(settings.budgets))
+    found, held = np.full((*shape, settings.draws), np.nan), np.zeros(shape, dtype=bool)
     for column, budget in enumerate(settings.budgets):
-        train_steps, spend = settings.train_steps, settings.unlearn_steps
-        both = (
-            descend_to_delete(
-                problem,
-                theta0,
-                train_steps=train_steps,
-                unlearn_steps=spend,
-                privacy_epsilon=budget,
-                privacy_delta=delta,
-            ),
-            rewind_to_delete(
-                problem,
-                theta0,
-                train_steps=train_steps,
-                rewind_steps=spend,
-                privacy_epsilon=budget,
-                privacy_delta=delta,
-            ),
-        )
-        for row, answer in enumerate(both):
-            guarantee = answer.guarantee
-            if guarantee is None or not _holds(guarantee, codes, notes):
-                continue
-            # A study of what one publication may look like: nothing is given away, so nothing is counted.
-            noise = jnp.stack([jax.random.normal(key, answer.theta.shape) for key in keys])
-            found[row, column] = score(answer.theta[None, :] + guarantee.sigma * noise)
-        tau = langevin_temperature(
-            problem, known, step=eta, train_steps=settings.train_steps, unlearn_steps=settings.unlearn_steps,
-            privacy_epsilon=budget, privacy_delta=delta,
-        )  # fmt: skip
-        runs = [
-            langevin(
-                problem, theta0, step=eta, train_steps=settings.train_steps, unlearn_steps=settings.unlearn_steps,
-                temperature=tau, key=draw, privacy_delta=delta,
-            )
-            for draw in range(settings.draws)
-        ]  # fmt: skip
-        if _holds(runs[0].guarantee, codes, notes):
-            found[2, column] = score(jnp.stack([answer.theta for answer in runs]))
-        sigma = 1.6 * analytic_gaussian_sigma(probe, budget, delta)
-        removed = [
-            certified_removal(
-                problem, group[None], perturbation=sigma, privacy_epsilon=budget, privacy_delta=delta, key=draw
-            )
-            for draw in range(settings.draws)
-        ]
-        certain = removed[0].guarantee
-        codes["guaranteed" if certain.holds else "no guarantee"] += 1
-        if not certain.holds:
-            unproven.append(f"{budget:g}")
-        if any(one.retrained.any() for one in removed):
-            notes.append("some certified removals fell back to retraining: their residual exceeded the budget")
-        found[3, column] = score(jnp.stack([one.thetas[-1] for one in removed]))
+        for row, (thetas, guarantee) in enumerate(_published(settings, problem, group, budget, probe, notes)):
+            held[row, column] = guarantee is not None and guarantee.holds
+            if held[row, column] or row == len(COLORS) - 1:
+                found[row, column] = score(thetas)
+            else:
+                notes.add(str(guarantee))
+    unproven = [f"{budget:g}" for budget, holds in zip(settings.budgets, held[-1], strict=True) if not holds]
     if unproven:
-        notes.append(
+        notes.add(
             f"certified removal is shown by its paper's count; at ε = {', '.join(unproven)} nothing is proven of it, since the "
             "residual of a Newton step depends on the noise"
         )
-    exact = optimum(problem, 0.0).theta
-    return found, (float(accuracy(problem, exact, test)), base_rate(test.y))
+    exact = float(accuracy(problem, optimum(problem, 0.0).theta, test))
+    return {
+        "accuracy": (("algorithm", "budget", "draw"), found),
+        "guaranteed": (("algorithm", "budget"), held),
+        "baseline": ("model", [exact, base_rate(test.y)]),
+    }
 
 
-def _holds(guarantee, codes: dict[str, int], notes: list[str]) -> bool:
-    codes["guaranteed" if guarantee.holds else "no guarantee"] += 1
-    if not guarantee.holds:
-        notes.append(str(guarantee))
-    return guarantee.holds
+def _published(
+    settings: Settings, problem: Problem, group: np.ndarray, budget: float, probe: float, notes: set[str]
+) -> Iterator[tuple[jax.Array, Guarantee | None]]:
+    """What each algorithm publishes, (draws, dim), and what is proven of it, in the order of COLORS."""
+    theta0, draws = np.zeros(problem.dim), range(settings.draws)
+    train, spend, delta = settings.train_steps, settings.unlearn_steps, settings.privacy_delta
+    for answer in (
+        descend_to_delete(
+            problem, theta0, train_steps=train, unlearn_steps=spend, privacy_epsilon=budget, privacy_delta=delta
+        ),
+        rewind_to_delete(
+            problem, theta0, train_steps=train, rewind_steps=spend, privacy_epsilon=budget, privacy_delta=delta
+        ),
+    ):
+        # A study of what one publication may look like: nothing is given away, so nothing is counted.
+        keys = jax.random.split(jax.random.key(settings.seed), settings.draws)
+        noise = jnp.stack([jax.random.normal(key, answer.theta.shape) for key in keys])
+        sigma = answer.guarantee.sigma if answer.guarantee else 0.0
+        yield answer.theta[None, :] + sigma * noise, answer.guarantee
+    known, eta = _step(problem)
+    tau = langevin_temperature(
+        problem, known, step=eta, train_steps=train, unlearn_steps=spend, privacy_epsilon=budget, privacy_delta=delta
+    )
+    walk = partial(langevin, problem, theta0, step=eta, temperature=tau, train_steps=train, unlearn_steps=spend)
+    runs = [walk(key=draw, privacy_delta=delta) for draw in draws]
+    yield jnp.stack([run.theta for run in runs]), runs[0].guarantee
+    sigma = 1.6 * analytic_gaussian_sigma(probe, budget, delta)
+    remove = partial(certified_removal, problem, group[None], perturbation=sigma, privacy_epsilon=budget)
+    removed = [remove(privacy_delta=delta, key=draw) for draw in draws]
+    if any(one.retrained.any() for one in removed):
+        notes.add("some certified removals fell back to retraining: their residual exceeded the budget")
+    yield jnp.stack([one.thetas[-1] for one in removed]), removed[0].guarantee
 
 
-# Attack -------------------------------------------------------------------------------------------------------------
+def _step(problem: Problem) -> tuple[Constants, float]:
+    """The constants of a problem, and the step 2/(n(L + μ))."""
+    known = estimate_constants(problem)
+    return known, 2.0 / (problem.n * (known.smoothness + (known.strong_convexity or 0.0)))
 
 
-def _attacks(settings: Settings, whole: Dataset) -> dict[str, MembershipInference]:
+def _attacks(settings: Settings, whole: Dataset) -> dict[str, Any]:
     """The attack on the forgotten points against fresh ones, pooled over splits, for every model."""
-    inside: dict[str, list[np.ndarray]] = {name: [] for name in ATTACKED}
-    outside: dict[str, list[np.ndarray]] = {name: [] for name in ATTACKED}
-    count, train_steps = settings.attack_points, settings.attack_train_steps
-    spend = train_steps // 4
-    if whole.n < count + settings.attack_forget:
+    count, gone, train_steps = settings.attack_points, settings.attack_forget, settings.attack_train_steps
+    if settings.attack_splits and whole.n < count + gone:
         raise RequestError(f"attack_points and attack_forget must fit into the {whole.n} points of {whole.name}")
+    rows: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in ATTACKED}
     for split in range(settings.attack_splits):
         rng = np.random.default_rng([settings.seed, 2, split])
         order = rng.permutation(whole.n)
         flipped = rng.uniform(size=whole.n) < settings.attack_noise
         noisy = Dataset(whole.x, np.where(flipped, 1 - np.asarray(whole.y), whole.y), name=whole.name)
-        train = noisy.subset(order[:count])
-        fresh = noisy.subset(order[count : count + settings.attack_forget])
-        gone = np.arange(settings.attack_forget)
-        problem = Problem(LogisticRegression(), train, delete=gone, ridge=settings.attack_ridge * count)
+        train, fresh = noisy.subset(order[:count]), noisy.subset(order[count : count + gone])
+        problem = Problem(LogisticRegression(), train, delete=np.arange(gone), ridge=settings.attack_ridge * count)
         theta0 = np.zeros(problem.dim)
-        known = estimate_constants(problem)
-        eta = 2.0 / (count * (known.smoothness + (known.strong_convexity or 0.0)))
+        spend, eta = train_steps // 4, _step(problem)[1]
         descended = descend_to_delete(problem, theta0, step=eta, train_steps=train_steps, unlearn_steps=spend)
-        rewound = rewind_to_delete(problem, theta0, step=eta, train_steps=train_steps, rewind_steps=spend)
-        models = {
-            "trained": descended.trained,
-            "D2D": descended.theta,
-            "R2D": rewound.theta,
-            "Newton step": newton_removal(problem, optimum(problem).theta).theta,
-            "retrained": retrain(problem, theta0, step=eta, steps=train_steps).theta,
-        }
-        forgotten = train.subset(gone)
-        for name, theta in models.items():
-            inside[name].append(attack_features(problem, theta, forgotten))
-            outside[name].append(attack_features(problem, theta, fresh))
-    return {
-        name: membership_inference(
-            np.concatenate(inside[name]), np.concatenate(outside[name]), repeats=5, seed=settings.seed
+        thetas = (
+            descended.trained,
+            descended.theta,
+            rewind_to_delete(problem, theta0, step=eta, train_steps=train_steps, rewind_steps=spend).theta,
+            newton_removal(problem, optimum(problem).theta).theta,
+            retrain(problem, theta0, step=eta, steps=train_steps).theta,
         )
-        for name in ATTACKED
-    }
+        for name, theta in zip(ATTACKED, thetas, strict=True):
+            forgotten = train.subset(np.arange(gone))
+            rows[name].append((attack_features(problem, theta, forgotten), attack_features(problem, theta, fresh)))
+    aurocs, detects = pooled_attacks(rows, settings.seed)
+    return {"auroc": (("model_attacked", "quantile"), aurocs), "detects": ("model_attacked", detects)}
 
 
-# Figure and words ---------------------------------------------------------------------------------------------------
-
-
-def _draw(settings: Settings, utilities, baselines, attacks):
-    figure, rows = plt.subplots(
-        2, len(settings.data), figsize=(6.2 * len(settings.data) + 1.2, 8.0), layout="constrained", squeeze=False
-    )
-    colors = dict(zip(ALGORITHMS, (FULL, RETAINED, SERIES[2], SERIES[3]), strict=True))
-    for column, name in enumerate(settings.data):
-        upper, lower = rows[0, column], rows[1, column]
-        exact, constant = baselines[name]
-        for row, algorithm in enumerate(ALGORITHMS):
-            values = utilities[name][row]
-            known = np.isfinite(values).all(axis=1)
-            if not known.any():
-                continue
-            budgets = np.array(settings.budgets)[known]
-            low, middle, high = np.quantile(values[known], [0.1, 0.5, 0.9], axis=1)
-            upper.plot(budgets, middle, "o-", color=colors[algorithm], lw=1.7, ms=4, label=algorithm)
-            upper.fill_between(budgets, low, high, color=colors[algorithm], alpha=0.13, lw=0)
+def draw(data: xr.Dataset, settings: Settings) -> dict[str, Figure]:
+    """Accuracy against the budget; below, the attack."""
+    figure, axes = panels(2, len(settings.data), width=6.8)
+    for name, upper, lower in zip(settings.data, *axes, strict=True):
+        here = data.sel(data=name)
+        for algorithm, color in COLORS.items():
+            values = here["accuracy"].sel(algorithm=algorithm).values
+            if np.isfinite(values).any():
+                plot_band(settings.budgets, values, upper, color=color, label=algorithm)
+        exact, constant = here["baseline"].values
         upper.axhline(exact, color=INK, lw=1.2, label="retrained, no noise")
         upper.axhline(constant, color=MUTED, ls="--", lw=1.2, label="base rate (a constant)")
         upper.set(
             xscale="log", xlabel="privacy budget ε (smaller hides more)", ylabel="test accuracy of the published model"
         )
-        upper.set_title(f"{name}: {settings.deleted} points forgotten, δ = {settings.privacy_delta:g}", fontsize=10.5)
-        upper.legend(fontsize=8)
-        found = attacks[name]
-        if not found:
-            lower.set_axis_off()
-            continue
-        centre = np.array([found[model].auroc for model in ATTACKED])
-        spread = np.array([[a.auroc - a.low, a.high - a.auroc] for a in found.values()]).T
-        shades = [FULL, *[RETAINED] * 3, INK]
-        errors = np.maximum(spread, 0.0)
-        lower.bar(ATTACKED, centre - 0.5, bottom=0.5, color=shades, alpha=0.55, yerr=errors, capsize=4)
-        lower.axhline(0.5, color=MUTED, lw=1.0)
-        lower.set(
-            ylabel="AUROC of the attack on forgotten points\n(½ = cannot tell; bars: 95 % interval)", ylim=(0.3, 1.0)
-        )
-        lower.set_title(_verdict(found), fontsize=10.5)
-        lower.tick_params(axis="x", labelsize=8.5)
-    return figure
+        upper.set_title(f"{name}: {settings.deleted} points forgotten, δ = {settings.privacy_delta:g}")
+        legend_below(upper, 3)
+        _draw_attack(lower, here, settings)
+    return {"certified_unlearning": figure}
 
 
-def _verdict(attacks: dict[str, MembershipInference]) -> str:
-    if not attacks:
+def _draw_attack(ax: Axes, here: xr.Dataset, settings: Settings) -> None:
+    if not settings.attack_splits:
+        ax.set_axis_off()
+        return
+    low, centre, high = here["auroc"].values.T
+    errors = np.maximum([centre - low, high - centre], 0.0)
+    shades = [FULL, *[RETAINED] * 3, INK]
+    ax.bar(ATTACKED, centre - 0.5, bottom=0.5, color=shades, alpha=0.55, yerr=errors, capsize=4)
+    ax.axhline(0.5, color=MUTED, lw=1.0)
+    ax.set(ylabel="AUROC of the attack on forgotten points\n(½ = cannot tell; bars: 95 % interval)", ylim=(0.3, 1.0))
+    ax.set_title(_verdict(here, settings))
+
+
+def _verdict(here: xr.Dataset, settings: Settings) -> str:
+    if not settings.attack_splits:
         return "no attack was made"
-    before = attacks["trained"]
-    if not before.detects:
-        return f"the attack fails on the trained model too ({before.auroc:.2f}): it proves nothing"
-    hidden = [name for name in ("D2D", "R2D", "Newton step") if not attacks[name].detects]
-    return f"attack {before.auroc:.2f} before; no longer detects after: {', '.join(hidden) if hidden else 'none'}"
+    before = float(here["auroc"].sel(model_attacked="trained", quantile="auroc"))
+    detects = dict(zip(ATTACKED, here["detects"].values, strict=True))
+    if not detects["trained"]:
+        return f"the attack fails on the trained model too ({before:.2f}): it proves nothing"
+    hidden = [name for name in ("D2D", "R2D", "Newton step") if not detects[name]]
+    return f"attack {before:.2f} before; no longer detects after: {', '.join(hidden) if hidden else 'none'}"
 
 
-def _say(settings: Settings, name: str, utilities: np.ndarray, baselines, attacks) -> str:
-    exact, constant = baselines
-    words = []
-    for row, algorithm in enumerate(ALGORITHMS):
-        values = np.median(utilities[row], axis=1)
-        fine = [
-            budget for budget, value in zip(settings.budgets, values, strict=True) if value >= exact - 0.02
-        ]  # within two points of accuracy
-        best = f"within 0.02 of retraining from ε = {min(fine):g}" if fine else "never within 0.02 of retraining"
-        useless = sum(not value > constant for value in values)
-        words.append(f"{algorithm} {best}" + (f" (no better than a constant at {useless} budgets)" if useless else ""))
-    rates = ", ".join(
-        f"{model} {attack.auroc:.3f} ({attack.low:.3f}–{attack.high:.3f})" for model, attack in attacks.items()
-    )
-    return (
-        f"{name}: retrained accuracy {exact:.3f}, base rate {constant:.3f}; {'; '.join(words)}\n"
-        f"  attack on over-fitted models: {rates}: {_verdict(attacks)}"
-    )
+def tell(data: xr.Dataset, settings: Settings) -> str:
+    """From which budget on each algorithm is about as accurate as retraining, and what the attack finds."""
+    lines = []
+    for name in settings.data:
+        here = data.sel(data=name)
+        exact, constant = here["baseline"].values
+        words = []
+        for algorithm in COLORS:
+            values = here["accuracy"].sel(algorithm=algorithm).median("draw", skipna=False).values
+            fine = data["budget"].values[values >= exact - 0.02]  # within two points of accuracy
+            best = (
+                f"within 0.02 of retraining from ε = {fine.min():g}" if fine.size else "never within 0.02 of retraining"
+            )
+            useless = int((~(values > constant)).sum())
+            worse = f" (no better than a constant at {useless} budgets)" if useless else ""
+            words.append(f"{algorithm} {best}{worse}")
+        attacks = zip(ATTACKED, here["auroc"].values, strict=True) if settings.attack_splits else ()
+        rates = ", ".join(f"{model} {auroc:.3f} ({low:.3f}–{high:.3f})" for model, (low, auroc, high) in attacks)
+        lines += [
+            f"{name}: retrained accuracy {exact:.3f}, base rate {constant:.3f}; {'; '.join(words)}",
+            f"  attack on over-fitted models: {rates}: {_verdict(here, settings)}",
+        ]
+    return "\n".join([*lines, *filter(None, [data.attrs["notes"]])])

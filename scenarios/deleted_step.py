@@ -7,7 +7,7 @@ network, in parameters and in predictions. Beside it, the distance to θ*₋ its
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import equinox as eqx
 import jax
@@ -16,9 +16,23 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
-from homotopy import MLP, LinearRegression, Problem, Step, datasets, simulate, surface
-from homotopy.run import Progress, Range, RunResult, Seed, check
-from homotopy.viz import INK, MUTED
+from homotopy import (
+    MLP,
+    LinearRegression,
+    Problem,
+    Step,
+    cooks_distance,
+    datasets,
+    leave_one_out,
+    optimum,
+    simulate,
+)
+from homotopy.run import Progress, Range, Seed, check, grid, need, record
+from homotopy.viz import INK, MUTED, panels
+
+from ._instances import slowest
+
+_PREFIX = {"linear": "T λ_min = ", "network": "T = "}
 
 
 @dataclass(frozen=True)
@@ -48,64 +62,46 @@ class Settings:
 QUICK = Settings(horizons=(0.3, 3.0), network_t1=(0.03, 0.3), points=13, width=3, rtol=1e-5)
 
 
-def run(settings: Settings, progress: Progress) -> RunResult:
-    """Sweep s for both models and draw what is left of the point."""
+def compute(settings: Settings, progress: Progress) -> xr.Dataset:
+    """θ(T, s) of both models for every T and s: what is left of the point."""
     check(settings)
+    need("data", "the diabetes data")
     data = datasets.load("diabetes", intercept=True)
-    delete = settings.delete if settings.delete >= 0 else _largest_cook(np.asarray(data.x), np.asarray(data.y))
-    linear = Problem(LinearRegression(), data, delete=delete)
-    network = Problem(MLP(width=settings.width), datasets.load("diabetes"), delete=delete)
-    slowest = float(np.linalg.eigvalsh(np.asarray(linear.hessian(jnp.zeros(linear.dim), 0.0)))[0])
+    linear = Problem(LinearRegression(), data, delete=max(settings.delete, 0))
+    if settings.delete < 0:
+        linear = linear.deleting(int(np.argmax(cooks_distance(linear))))
+    network = Problem(MLP(width=settings.width), datasets.load("diabetes"), delete=linear.delete)
+    target = np.asarray(leave_one_out(linear).theta)
     shares = np.linspace(0.0, 1.0, settings.points)
-    records: dict[str, xr.Variable] = {"share": xr.Variable("share", shares, {"long_name": "s/T"})}
-    lines = [f"diabetes, row {delete} deleted; forgotten = {settings.forgotten:.0%} of its effect left"]
-    figure, grid = plt.subplots(2, 2, figsize=(11.0, 8.4), layout="constrained")
-    jobs = [
-        ("linear", linear, settings.horizons, np.asarray(settings.horizons) / slowest, "T λ_min = "),
-        ("network", network, settings.network_t1, np.asarray(settings.network_t1), "T = "),
+
+    def left(problem: Problem, t1: float, solver: str | None) -> dict[str, Any]:
+        ts = jnp.asarray(shares * t1), jnp.asarray(t1)
+        thetas, outputs = _ends(problem, problem.initial(settings.seed), *ts, jnp.asarray(settings.rtol), solver)
+        return {
+            "thetas": np.asarray(thetas),
+            "left": ("share", _left(thetas)),
+            "left_outputs": ("share", _left(outputs)),
+        }
+
+    def of_linear(horizon_linear: float) -> dict[str, Any]:
+        found = left(linear, horizon_linear / slowest(linear), None)
+        distance = np.linalg.norm(found.pop("thetas") - target[None, :], axis=1)
+        return {"distance_linear": ("share", distance)} | {f"{name}_linear": found[name] for name in found}
+
+    def of_network(horizon_network: float) -> dict[str, Any]:
+        found = left(network, horizon_network, settings.solver)
+        return {f"{name}_network": found[name] for name in ("left", "left_outputs")}
+
+    parts = [
+        grid({"horizon_linear": settings.horizons}, of_linear, progress, "sweeping s, linear"),
+        grid({"horizon_network": settings.network_t1}, of_network, progress, "sweeping s, network"),
     ]
-    with progress.task("sweeping s", sum(len(job[2]) for job in jobs)) as advance:
-        for row, (kind, problem, names, horizons, prefix) in enumerate(jobs):
-            theta0 = problem.initial(settings.seed)
-            target = surface(linear, [0.0], theta0, ts=[np.inf]).thetas[0, 0] if kind == "linear" else None
-            colors = plt.get_cmap("viridis")(np.linspace(0.05, 0.85, len(horizons)))
-            for name, t1, color in zip(names, horizons, colors, strict=True):
-                solver = None if kind == "linear" else settings.solver
-                thetas, outputs = _sweep(problem, theta0, shares * t1, t1, settings.rtol, solver)
-                left, left_outputs = _left(thetas), _left(outputs)
-                latest = _latest(shares, left, settings.forgotten)
-                label = f"{prefix}{name:g}: forgotten up to s = {latest:.2f} T"
-                grid[row, 0].plot(shares, left, color=color, lw=1.8, label=label)
-                if target is not None:
-                    distance = np.linalg.norm(thetas - np.asarray(target), axis=1)
-                    grid[row, 1].semilogy(shares, distance, color=color, lw=1.8, label=f"{prefix}{name:g}")
-                    records[f"distance_{kind}_{name:g}"] = xr.Variable("share", distance)
-                else:
-                    grid[row, 1].plot(shares, left_outputs, color=color, lw=1.8, label=f"{prefix}{name:g}")
-                records[f"left_{kind}_{name:g}"] = xr.Variable("share", left, {"t1": float(t1), "latest": latest})
-                records[f"left_outputs_{kind}_{name:g}"] = xr.Variable("share", left_outputs)
-                lines.append(f"  {kind}, {prefix}{name:g}: forgetting is still possible up to s = {latest:.3f} T")
-                advance(1)
-            grid[row, 0].axhline(settings.forgotten, color=MUTED, ls=":", lw=1.0)
-            grid[row, 0].set(ylabel="share of the effect left, ρ(T, s)", ylim=(0, 1.02))
-            grid[row, 0].set_title(f"{kind}: what is left in the parameters", fontsize=11)
-            for ax in grid[row]:
-                ax.set(xlabel="time s at which the point is dropped, as a share of T", xlim=(0, 1))
-                ax.legend(fontsize=8.5)
-    linear_size = float(jnp.linalg.norm(_endpoint_gap(linear)))
-    grid[0, 1].axhline(linear_size, color=INK, ls="--", lw=1.0, label="‖θ* − θ*₋‖")
-    grid[0, 1].legend(fontsize=8.5)
-    grid[0, 1].set(ylabel="‖θ(T, s) − θ*₋‖")
-    grid[0, 1].set_title("linear: distance to the leave-one-out optimum", fontsize=11)
-    grid[1, 1].set(ylabel="share of the effect left, ρ(T, s)", ylim=(0, 1.02))
-    grid[1, 1].set_title("network: what is left in the predictions", fontsize=11)
-    return RunResult(
-        figures={"deleted_step": figure},
-        data=xr.Dataset(records, attrs={"deleted_row": delete, "forgotten": settings.forgotten}),
-        summary="\n".join(lines),
-        datasets=(data,),
-        result_codes={"successful": settings.points * sum(len(job[2]) for job in jobs)},
-    )
+    found = xr.merge([part.drop_attrs() for part in parts]).assign_coords(share=shares)
+    found["share"].attrs["long_name"] = "s/T"
+    moved = float(np.linalg.norm(np.asarray(optimum(linear).theta) - target))
+    found.attrs |= {"deleted_row": int(linear.delete[0]), "moved": moved}
+    solves = settings.points * (len(settings.horizons) + len(settings.network_t1))
+    return record(found, data, codes={"successful": solves})
 
 
 @eqx.filter_jit
@@ -118,17 +114,9 @@ def _ends(problem, theta0, switches, t1, rtol, solver):
     return thetas, jax.vmap(problem.predict)(thetas)
 
 
-def _sweep(
-    problem: Problem, theta0, switches: np.ndarray, t1: float, rtol: float, solver: str | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """θ(T, s) and the predictions there, for every s in `switches`, in one batch."""
-    thetas, outputs = _ends(problem, theta0, jnp.asarray(switches), jnp.asarray(t1), jnp.asarray(rtol), solver)
-    return np.asarray(thetas), np.asarray(outputs)
-
-
-def _left(values: np.ndarray) -> np.ndarray:
+def _left(values: Any) -> np.ndarray:
     """‖v(s) − v(0)‖ / ‖v(T) − v(0)‖ for the rows of `values`, ordered by s."""
-    apart = np.linalg.norm(values - values[0], axis=1)
+    apart = np.linalg.norm(np.asarray(values - values[:1]), axis=1)
     return apart / apart[-1]
 
 
@@ -141,14 +129,42 @@ def _latest(shares: np.ndarray, left: np.ndarray, forgotten: float) -> float:
     return float(np.interp(forgotten, left[first - 1 : first + 1], shares[first - 1 : first + 1]))
 
 
-def _largest_cook(x: np.ndarray, y: np.ndarray) -> int:
-    """The row with the largest Cook's distance e²h/(1−h)²."""
-    q, _ = np.linalg.qr(x)
-    leverage = np.sum(q * q, axis=1)
-    residual = y - q @ (q.T @ y)
-    return int(np.argmax(residual**2 * leverage / (1.0 - leverage) ** 2))
+def draw(data: xr.Dataset, settings: Settings) -> dict[str, plt.Figure]:
+    """What is left in the parameters, the distance to θ*₋ (linear), and what is left in the predictions (network)."""
+    figure, axes = panels(2, 2, width=5.5)
+    beside = {"linear": "distance_linear", "network": "left_outputs_network"}
+    for row, kind in zip(axes, _PREFIX, strict=True):
+        horizons = data[f"horizon_{kind}"].values
+        colors = plt.get_cmap("viridis")(np.linspace(0.05, 0.85, len(horizons)))
+        for k, color in enumerate(colors):
+            latest = _latest(data["share"].values, data[f"left_{kind}"].values[k], settings.forgotten)
+            label = f"{_PREFIX[kind]}{horizons[k]:g}"
+            style = {"color": color, "lw": 1.8}
+            row[0].plot(
+                data["share"], data[f"left_{kind}"][k], label=f"{label}: forgotten up to s = {latest:.2f} T", **style
+            )
+            row[1].plot(data["share"], data[beside[kind]][k], label=label, **style)
+        row[0].axhline(settings.forgotten, color=MUTED, ls=":", lw=1.0)
+        row[0].set(ylabel="share of the effect left, ρ(T, s)", ylim=(0, 1.02))
+        row[0].set_title(f"{kind}: what is left in the parameters")
+    distance, outputs = axes[:, 1]
+    distance.axhline(data.attrs["moved"], color=INK, ls="--", lw=1.0, label="‖θ* − θ*₋‖")
+    distance.set(yscale="log", ylabel="‖θ(T, s) − θ*₋‖", title="linear: distance to the leave-one-out optimum")
+    outputs.set(ylabel="share of the effect left, ρ(T, s)", ylim=(0, 1.02))
+    outputs.set_title("network: what is left in the predictions")
+    for ax in axes.flat:
+        ax.set(xlabel="time s at which the point is dropped, as a share of T", xlim=(0, 1))
+        ax.legend()
+    return {"deleted_step": figure}
 
 
-def _endpoint_gap(problem: Problem) -> jax.Array:
-    ends = surface(problem, [0.0, 1.0], jnp.zeros(problem.dim), ts=[np.inf]).thetas[:, 0]
-    return ends[1] - ends[0]
+def tell(data: xr.Dataset, settings: Settings) -> str:
+    """Until when the point can still be forgotten, for each model and horizon."""
+    lines = [
+        f"diabetes, row {data.attrs['deleted_row']} deleted; forgotten = {settings.forgotten:.0%} of its effect left"
+    ]
+    for kind, prefix in _PREFIX.items():
+        for horizon, left in zip(data[f"horizon_{kind}"].values, data[f"left_{kind}"].values, strict=True):
+            latest = _latest(data["share"].values, left, settings.forgotten)
+            lines.append(f"  {kind}, {prefix}{horizon:g}: forgetting is still possible up to s = {latest:.3f} T")
+    return "\n".join(lines)

@@ -15,13 +15,13 @@ principal components, scaled to variance 1, so that every endpoint can be solved
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -40,18 +40,17 @@ from homotopy import (
     simulate,
 )
 from homotopy.endpoints import ErrorDecomposition, LiSSA, decompose_error
-from homotopy.run import Progress, Range, RunResult, Seed, check
-from homotopy.viz import INK, MUTED, SERIES
+from homotopy.run import Progress, Range, Seed, check, grid, record
+from homotopy.viz import panels
 
-GAPS = ("warm-start", "proximity", "non-convergence", "linearisation", "solver")
-ENDPOINTS = ("cold", "warm", "proximal", "PBRF", "linearised PBRF", "solver")
-_COLORS = SERIES[:5]
-_FIRST = 3  # the gaps that the notes say dominate
-_MINIMISERS = 4  # the endpoints that are minimisers, so that "not converged" is a fault and not what is measured
+from ._data import reduced
+from ._gaps import ENDPOINTS, GAPS, MINIMISERS, counts, levels, line, sentence, stack
+
 _DIGITS = 5  # classes 0–4: with all ten a run takes four times as long
-_FLOOR = 1e-8  # gaps below are rounding or exactly 0; they are drawn as arrows at the floor of a logarithmic axis
-_RESAMPLES = 2000
-
+_SAVED: dict[str, tuple[str, ...]] = {
+    "parameters": ("gap",), "outputs": ("gap",), "total_parameters": (), "total_outputs": (),
+    "gradient_norms": ("endpoint",), "converged": ("endpoint",),
+}  # fmt: skip
 
 Pair = Literal["diabetes-linear", "breast_cancer-logistic", "diabetes-mlp", "digits-mlp", "teacher-mlp"]
 
@@ -60,13 +59,7 @@ Pair = Literal["diabetes-linear", "breast_cancer-logistic", "diabetes-mlp", "dig
 class Settings:
     """The pairs, how many runs each has, and what is swept."""
 
-    pairs: Annotated[tuple[Pair, ...], Range(entries=1, once=True)] = (
-        "diabetes-linear",
-        "breast_cancer-logistic",
-        "diabetes-mlp",
-        "digits-mlp",
-        "teacher-mlp",
-    )
+    pairs: Annotated[tuple[Pair, ...], Range(entries=1, once=True)] = get_args(Pair)
     """data set and model, a subset of the default"""
     points: Annotated[int, Range(least=1, most=1000)] = 10
     """deleted points of each pair, drawn at random, each deleted alone"""
@@ -105,85 +98,80 @@ class Settings:
 
 
 QUICK = Settings(
-    pairs=("teacher-mlp",),
-    points=3,
-    seeds=2,
-    width=2,
-    sweep_pair="teacher-mlp",
-    sweep_dampings=(0.01, 1.0),
-    sweep_times=(10.0, 1000.0),
-    sweep_widths=(),
-)
+    pairs=("teacher-mlp",), points=3, seeds=2, width=2, sweep_pair="teacher-mlp", sweep_dampings=(0.01, 1.0),
+    sweep_times=(10.0, 1000.0), sweep_widths=(),
+)  # fmt: skip
 
 
-def run(settings: Settings, progress: Progress) -> RunResult:
-    """Decompose every pair, sweep one of them, draw both."""
-    _check(settings)
-    cells: list[tuple[str, str, Problem, Settings]] = [
-        ("pair", name, _PAIRS[name](settings), settings) for name in settings.pairs
-    ]
-    for sweep, field, values in _sweeps(settings):
-        for value in values:
-            changed = replace(settings, **{field: value})  # type: ignore[arg-type]
-            cells.append((sweep, f"{value:g}", _PAIRS[settings.sweep_pair](changed), changed))
-    for _, _, problem, changed in cells:
-        deleted_points(problem.n, changed)  # too many are refused before any work
-    found: dict[tuple[str, str], ErrorDecomposition] = {}
-    with progress.task("decomposing", len(cells) * settings.points * settings.seeds) as advance:
-        for sweep, label, problem, changed in cells:
-            found[sweep, label] = _decompose(problem, changed, advance)
-    pairs = {label: found[sweep, label] for sweep, label in found if sweep == "pair"}
-    figures = {"error_decomposition": _draw_pairs(pairs, settings)}
-    sweeps = {
-        sweep: {label: found[kind, label] for kind, label in found if kind == sweep}
-        for sweep, _, values in _sweeps(settings)
-        if values
+def compute(settings: Settings, progress: Progress) -> xr.Dataset:
+    """Decompose every pair, sweep one of them."""
+    check(settings)
+    if settings.sweep_widths and settings.sweep_pair in ("diabetes-linear", "breast_cancer-logistic"):
+        raise RequestError(f"--sweep-pair {settings.sweep_pair} has no width; leave --sweep-widths empty")
+    made: dict[str, dict[Any, tuple[Problem, Settings]]] = {
+        "pair": {name: (_PAIRS[name](settings), settings) for name in settings.pairs}
     }
-    if sweeps:
-        figures["error_decomposition_sweeps"] = _draw_sweeps(sweeps, settings)
-    failed = sum((~np.asarray(one.converged)[..., :_MINIMISERS]).sum(axis=(0, 1)) for one in found.values())
-    runs = len(found) * settings.points * settings.seeds
-    codes = {"successful": int(runs * _MINIMISERS - np.sum(failed))}
-    codes |= {f"{name} not converged": int(k) for name, k in zip(ENDPOINTS, failed, strict=False) if k}
-    return RunResult(
-        figures=figures,
-        data=_records(pairs, sweeps, cells, settings),
-        summary=_summary(pairs, sweeps, settings),
-        datasets=tuple(problem.data for sweep, _, problem, _ in cells if sweep == "pair"),
-        result_codes=codes,
-    )
+    for _, field, values in _sweeps(settings):
+        changed = {value: replace(settings, **{field: value}) for value in values}  # type: ignore[arg-type]
+        made[field] = {value: (_PAIRS[settings.sweep_pair](here), here) for value, here in changed.items()}
+    # Too many are refused before any work.
+    deleted = {
+        dim: [_deleted_points(problem.n, settings) for problem, _ in cells.values()] for dim, cells in made.items()
+    }
+    parts = {dim: _decompose(dim, cells, progress) for dim, cells in made.items()}
+    flags = np.concatenate([part[f"{_prefix(dim)}converged"].values.reshape(-1, 6) for dim, part in parts.items()])
+    failed = (flags[:, :MINIMISERS] != 1).sum(axis=0)
+    codes = {"successful": len(flags) * MINIMISERS - int(failed.sum())}
+    codes |= {f"{name} not converged": int(count) for name, count in zip(ENDPOINTS, failed, strict=False)}
+    data = xr.merge(list(parts.values()), combine_attrs="drop").assign_coords(gap=list(GAPS), endpoint=list(ENDPOINTS))
+    data["deleted_row"] = (("pair", "point"), np.stack(deleted["pair"]))
+    return record(data, *(problem.data for problem, _ in made["pair"].values()), codes=codes)
 
 
-# The problems ---------------------------------------------------------------------------------------------------------
+def _prefix(dim: str) -> str:
+    return "" if dim == "pair" else f"sweep_{dim}_"
 
 
-def reduced(
-    name: str, *, classes: int = 0, rows: int = 0, components: int = 0, intercept: bool = False, seed: int = 0
-) -> Dataset:
-    """A real data set with its first `classes` classes, its first principal components, each scaled to variance 1, and
-    `rows` of its rows drawn at random (0: all of them, in each case)."""
-    data = datasets.load(name)
-    x, y = np.asarray(data.x), np.asarray(data.y)
-    label = name
-    if classes:
-        x, y, label = x[y < classes], y[y < classes], f"{label}, {classes} classes"
-    if components:
-        left, sizes, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
-        if components > (sizes > 1e-9 * sizes[0]).sum():
-            raise RequestError(f"components must be at most the rank of {name}, but is {components}")
-        x = left[:, :components] * np.sqrt(len(x))
-        label += f", {components} components"
-    if rows:
-        if not 2 <= rows <= len(x):
-            raise RequestError(f"rows must lie in 2…{len(x)} for {name}, but is {rows}")
-        kept = np.sort(np.random.default_rng(seed).permutation(len(x))[:rows])
-        x, y, label = x[kept], y[kept], label + f", {rows} rows"
-    if intercept:
-        x = np.column_stack([x, np.ones(len(x))])
-    return Dataset(x, y, name=label)
+def _decompose(dim: str, made: Mapping[Any, tuple[Problem, Settings]], progress: Progress) -> xr.Dataset:
+    """The gaps of every value of `dim` (a problem, and its settings), seed and deleted point."""
+    _, settings = next(iter(made.values()))
+
+    @cache
+    def trained(value: Any, seed: int) -> tuple[jax.Array, jax.Array]:
+        problem, here = made[value]
+        theta0, t1 = _start(problem, seed), here.training_time / problem.n  # sum convention
+        return theta0, simulate(problem, Constant(1.0), theta0, t1=t1, ts=[t1]).theta1
+
+    def cell(seed: int, point: int, **at: Any) -> dict[str, Any]:
+        problem, here = made[at[dim]]
+        theta0, theta_s = trained(at[dim], seed)
+        found = decompose_error(
+            problem.deleting(int(_deleted_points(problem.n, here)[point])), theta0, theta_s=theta_s, damping=here.damping,
+            retrain_t1=here.retrain_time / problem.n if np.isfinite(here.retrain_time) else None,
+            solver=LiSSA(steps=here.solver_steps, batch_size=here.solver_batch or None),
+        )  # fmt: skip
+        return {
+            _prefix(dim) + name: (dims, np.asarray(getattr(found, name), dtype=float)) for name, dims in _SAVED.items()
+        }
+
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    axes = {dim: list(made), "seed": seeds, "point": range(settings.points)}
+    return grid(axes, cell, progress, f"decomposing, every {dim.replace('_', ' ')}")
 
 
-def _network(data: Dataset, settings: Settings, **options) -> Problem:
+def _cells(data: xr.Dataset, dim: str) -> dict[str, ErrorDecomposition]:
+    """The decompositions of each value of `dim`, by its name."""
+    cells = {}
+    for value in data[dim].values:
+        at = data.sel({dim: value})
+        saved = {name: jnp.asarray(at[_prefix(dim) + name].values) for name in _SAVED}
+        saved["converged"] = saved["converged"] == 1
+        label = str(value) if dim == "pair" else f"{value:g}"
+        cells[label] = ErrorDecomposition(**saved, thetas=jnp.zeros((*saved["converged"].shape, 1)))
+    return cells
+
+
+def _network(data: Dataset, settings: Settings, **options: Any) -> Problem:
     return Problem(MLP(width=settings.width), data, delete=0, ridge=settings.weight_decay * data.n, **options)
 
 
@@ -196,271 +184,97 @@ def _breast_cancer_logistic(settings: Settings) -> Problem:
     return Problem(LogisticRegression(), data, delete=0, ridge=settings.weight_decay * data.n)
 
 
-def _diabetes_mlp(settings: Settings) -> Problem:
-    data = reduced("diabetes", rows=settings.rows, components=settings.components, seed=settings.seed)
-    return _network(data, settings)
-
-
-def _digits_mlp(settings: Settings) -> Problem:
-    data = reduced("digits", classes=_DIGITS, rows=settings.rows, components=settings.components, seed=settings.seed)
-    return _network(data, settings, loss=CrossEntropyLoss())
-
-
-def _teacher_mlp(settings: Settings) -> Problem:
-    return _network(datasets.teacher_student(n=30, seed=settings.seed), settings)
+def _some(name: str, settings: Settings, classes: int = 0) -> Dataset:
+    """The rows and components that a network sees."""
+    return reduced(name, classes=classes, rows=settings.rows, components=settings.components, seed=settings.seed)
 
 
 _PAIRS: dict[Pair, Callable[[Settings], Problem]] = {
     "diabetes-linear": _diabetes_linear,
     "breast_cancer-logistic": _breast_cancer_logistic,
-    "diabetes-mlp": _diabetes_mlp,
-    "digits-mlp": _digits_mlp,
-    "teacher-mlp": _teacher_mlp,
+    "diabetes-mlp": lambda it: _network(_some("diabetes", it), it),
+    "digits-mlp": lambda it: _network(_some("digits", it, classes=_DIGITS), it, loss=CrossEntropyLoss()),
+    "teacher-mlp": lambda it: _network(datasets.teacher_student(n=30, seed=it.seed), it),
 }
 
 
 def _sweeps(settings: Settings) -> list[tuple[str, str, Sequence[float]]]:
-    return [
+    """Name, setting and values of each sweep that has values."""
+    sweeps: list[tuple[str, str, Sequence[float]]] = [
         ("damping λ", "damping", settings.sweep_dampings),
         ("training time of θˢ", "training_time", settings.sweep_times),
         ("width", "width", settings.sweep_widths),
     ]
+    return [sweep for sweep in sweeps if sweep[2]]
 
 
-def _check(settings: Settings) -> None:
-    check(settings)
-    if settings.sweep_widths and settings.sweep_pair in ("diabetes-linear", "breast_cancer-logistic"):
-        raise RequestError(f"--sweep-pair {settings.sweep_pair} has no width; leave --sweep-widths empty")
-
-
-def deleted_points(n: int, settings: Settings) -> np.ndarray:
+def _deleted_points(n: int, settings: Settings) -> np.ndarray:
     """The rows that are deleted, each alone."""
     if settings.points > n:
         raise RequestError(f"points must be at most the {n} rows of the data, but is {settings.points}")
     return np.sort(np.random.default_rng([settings.seed, 1]).permutation(n)[: settings.points])
 
 
-def start(problem: Problem, seed: int) -> jax.Array:
+def _start(problem: Problem, seed: int) -> jax.Array:
     """θ₀: the model's own, but N(0, I) for logistic regression, whose own start is 0 for every seed."""
     if isinstance(problem.model, LogisticRegression):
         return jax.random.normal(jax.random.key(seed), (problem.dim,))
     return problem.initial(seed)
 
 
-def _decompose(problem: Problem, settings: Settings, advance: Callable[..., None]) -> ErrorDecomposition:
-    """Every seed and deleted point, with leading axes (seeds, points)."""
-    solver = LiSSA(steps=settings.solver_steps, batch_size=settings.solver_batch or None)
-    t1 = settings.training_time / problem.n  # sum convention
-    retrain = settings.retrain_time / problem.n if np.isfinite(settings.retrain_time) else None
-    rows = []
-    for seed in range(settings.seed, settings.seed + settings.seeds):
-        theta0 = start(problem, seed)
-        theta_s = simulate(problem, Constant(1.0), theta0, t1=t1, ts=[t1]).theta1
-        for j in deleted_points(problem.n, settings):
-            rows.append(
-                decompose_error(
-                    problem.deleting(int(j)), theta0, theta_s=theta_s, damping=settings.damping,
-                    retrain_t1=retrain, solver=solver,
-                )
-            )  # fmt: skip
-            advance(1)
-    return jax.tree.map(
-        lambda *leaves: jnp.stack(leaves).reshape(settings.seeds, settings.points, *leaves[0].shape), *rows
+def draw(data: xr.Dataset, settings: Settings) -> dict[str, Figure]:
+    """Shares and sizes of the gaps, in both spaces: of the pairs, and along the sweeps."""
+    pairs, both = _cells(data, "pair"), ("outputs", "parameters")
+    figure, axes = panels(2, 2, width=3.5 + 0.75 * len(pairs), height=4.9)
+    for of, (shares, sizes) in zip(both, axes.T, strict=True):
+        stack(shares, pairs, of, settings.level)
+        levels(sizes, pairs, of, settings.level)
+        space = "function space (outputs on the data, rms)" if of == "outputs" else "parameter space (‖·‖ of θ)"
+        yes, _ = counts(pairs, of, settings.level)
+        shares.set_title(f"{space}\nthe first three gaps dominate in {yes} of {len(pairs)} pairs")
+    title = f"{settings.points} deleted points × {settings.seeds} seeds"
+    figure.suptitle(
+        f"From leave-one-out retraining to an influence function: {title}, λ = {settings.damping:g}\n{settings.level:.0%} "
+        "intervals; dotted: half of the sum; ✗: retrainings that did not converge",
+        fontsize=12,
     )
-
-
-# What came out --------------------------------------------------------------------------------------------------------
-
-
-def _cumulative(one: ErrorDecomposition, of: str, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Share of the first 1, 2, … 5 gaps in the sum of the five: mean over the runs, and its interval (each (5,)).
-
-    A percentile bootstrap that draws seeds and points anew, independently, since runs that share either are related.
-    """
-    shares = np.cumsum(np.asarray(one.shares(of)), axis=-1)
-    rng = np.random.default_rng(0)
-    rows = rng.integers(shares.shape[0], size=(_RESAMPLES, shares.shape[0]))
-    columns = rng.integers(shares.shape[1], size=(_RESAMPLES, shares.shape[1]))
-    means = np.stack([shares[r][:, c].mean(axis=(0, 1)) for r, c in zip(rows, columns, strict=True)])
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return shares.mean(axis=(0, 1)), low, high
-
-
-def _first_three(one: ErrorDecomposition, of: str, level: float) -> tuple[float, float, float]:
-    """Mean share of the first three gaps, and its interval."""
-    mean, low, high = (float(values[_FIRST - 1]) for values in _cumulative(one, of, level))
-    return mean, low, high
-
-
-def _verdict(low: float, high: float) -> str:
-    return "dominate" if low > 0.5 else "do NOT dominate" if high < 0.5 else "undecided"
-
-
-def _unconverged(one: ErrorDecomposition) -> list[str]:
-    """The minimisers that did not always converge, such as `cold 3/50`."""
-    done = np.asarray(one.converged)[..., :_MINIMISERS].reshape(-1, _MINIMISERS)
-    return [f"{name} {k}/{len(done)}" for name, k in zip(ENDPOINTS, (~done).sum(axis=0), strict=False) if k]
-
-
-def _line(label: str, one: ErrorDecomposition, settings: Settings) -> str:
-    parts = []
-    for of in ("outputs", "parameters"):
-        share, low, high = _first_three(one, of, settings.level)
-        means = np.asarray(getattr(one, of)).mean(axis=(0, 1))
-        ratio = means[:_FIRST].sum() / max(means[_FIRST:].sum(), np.finfo(float).tiny)
-        parts.append(
-            f"{of} {share:.1%} [{low:.1%}, {high:.1%}], {ratio:.3g} × the rest, largest {GAPS[int(means.argmax())]}: "
-            f"{_verdict(low, high)}"
-        )
-    failed = _unconverged(one)
-    return f"  {label}: " + "; ".join(parts) + (f"; NOT converged: {', '.join(failed)}" if failed else "")
-
-
-def _counts(cells: dict[str, ErrorDecomposition], of: str, settings: Settings) -> tuple[int, list[str]]:
-    """How many cells the first three dominate, and the labels of the others with their verdict."""
-    verdicts = {label: _verdict(*_first_three(one, of, settings.level)[1:]) for label, one in cells.items()}
-    others = [f"{label} ({verdict})" for label, verdict in verdicts.items() if verdict != "dominate"]
-    return len(verdicts) - len(others), others
-
-
-def _sentence(cells: dict[str, ErrorDecomposition], of: str, settings: Settings) -> str:
-    yes, others = _counts(cells, of, settings)
-    return f"{of}: the first three gaps dominate in {yes} of {len(cells)}" + (
-        f", not in {', '.join(others)}" if others else ""
+    figures, sweeps = {"error_decomposition": _with_legend(figure, axes[0, 0])}, _sweeps(settings)
+    if not sweeps:
+        return figures
+    figure, axes = panels(3, len(sweeps), width=5.2, height=3.9)
+    for (sweep, field, _), column in zip(sweeps, axes.T, strict=True):
+        cells = _cells(data, field)
+        for ax, of in zip(column, both, strict=False):
+            stack(ax, cells, of, settings.level)
+            ax.set_title(f"{of}: first three dominate in {counts(cells, of, settings.level)[0]} of {len(cells)}")
+        levels(column[2], cells, "outputs", settings.level)
+        for ax in column:
+            ax.set_xlabel(sweep)
+    figure.suptitle(
+        f"{settings.sweep_pair}: else λ = {settings.damping:g}, training time {settings.training_time:g}, width "
+        f"{settings.width}; {title}",
+        fontsize=12,
     )
+    return figures | {"error_decomposition_sweeps": _with_legend(figure, axes[0, 0])}
 
 
-def _summary(pairs, sweeps, settings: Settings) -> str:
+def _with_legend(figure: Figure, ax: Axes) -> Figure:
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=len(GAPS), title="gap")
+    return figure
+
+
+def tell(data: xr.Dataset, settings: Settings) -> str:
+    """Whether the first three gaps dominate, for every pair and along every sweep."""
+    pairs = _cells(data, "pair")
     lines = [
         f"share of warm-start + proximity + non-convergence in the sum of the five gaps, {settings.points} points × "
         f"{settings.seeds} seeds, λ = {settings.damping:g}, {settings.level:.0%} intervals",
-        *(_line(label, one, settings) for label, one in pairs.items()),
+        *(line(label, one, settings.level) for label, one in pairs.items()),
     ]
-    for sweep, cells in sweeps.items():
-        lines.append(f"{settings.sweep_pair}, sweeping {sweep}")
-        lines += [_line(f"{sweep} = {label}", one, settings) for label, one in cells.items()]
     everything = dict(pairs)
-    for sweep, cells in sweeps.items():
+    for sweep, field, _ in _sweeps(settings):
+        cells = _cells(data, field)
+        lines.append(f"{settings.sweep_pair}, sweeping {sweep}")
+        lines += [line(f"{sweep} = {label}", one, settings.level) for label, one in cells.items()]
         everything |= {f"{settings.sweep_pair} at {sweep} = {label}": one for label, one in cells.items()}
-    return "\n".join(lines + [f"in the {_sentence(everything, of, settings)}" for of in ("outputs", "parameters")])
-
-
-def _records(pairs, sweeps, cells, settings: Settings) -> xr.Dataset:
-    labels = list(pairs)
-    seeds = np.arange(settings.seed, settings.seed + settings.seeds)
-    variables: dict[str, tuple] = {}
-    runs = ("seed", "point")
-
-    def store(prefix: str, dim: str, some: Sequence[ErrorDecomposition]) -> None:
-        for name, dims in (
-            ("parameters", ("gap",)), ("outputs", ("gap",)), ("total_parameters", ()), ("total_outputs", ()),
-            ("gradient_norms", ("endpoint",)), ("converged", ("endpoint",)),
-        ):  # fmt: skip
-            variables[prefix + name] = ((dim, *runs, *dims), np.stack([np.asarray(getattr(one, name)) for one in some]))
-
-    store("", "pair", list(pairs.values()))
-    coordinates: dict[str, object] = {"pair": labels, "seed": seeds, "gap": list(GAPS), "endpoint": list(ENDPOINTS)}
-    deleted = [deleted_points(problem.n, settings) for sweep, _, problem, _ in cells if sweep == "pair"]
-    variables["deleted_row"] = (("pair", "point"), np.stack(deleted))
-    for sweep, field, values in _sweeps(settings):
-        if sweep in sweeps:
-            store(f"sweep_{field}_", field, list(sweeps[sweep].values()))
-            coordinates[field] = list(values)
-    return xr.Dataset(variables, coordinates, attrs={"sweep_pair": settings.sweep_pair, "damping": settings.damping})
-
-
-# The pictures ---------------------------------------------------------------------------------------------------------
-
-
-def _draw_pairs(pairs: dict[str, ErrorDecomposition], settings: Settings) -> Figure:
-    figure, grid = plt.subplots(2, 2, figsize=(7.0 + 1.5 * len(pairs), 9.8), layout="constrained")
-    for column, of in enumerate(("outputs", "parameters")):
-        _stack(grid[0, column], pairs, of, settings)
-        _levels(grid[1, column], pairs, of, settings)
-        space = "function space (outputs on the data, rms)" if of == "outputs" else "parameter space (‖·‖ of θ)"
-        yes, _ = _counts(pairs, of, settings)
-        grid[0, column].set_title(f"{space}\nthe first three gaps dominate in {yes} of {len(pairs)} pairs", fontsize=11)
-    _legend(figure, grid[0, 0])
-    figure.suptitle(
-        f"From leave-one-out retraining to an influence function: {settings.points} deleted points × {settings.seeds} "
-        f"seeds, λ = {settings.damping:g}\n{settings.level:.0%} intervals; dotted: half of the sum; ✗: retrainings "
-        "that did not converge",
-        fontsize=12,
-    )
-    return figure
-
-
-def _draw_sweeps(sweeps: dict[str, dict[str, ErrorDecomposition]], settings: Settings) -> Figure:
-    figure, grid = plt.subplots(
-        3, len(sweeps), figsize=(3.0 + 4.4 * len(sweeps), 11.5), layout="constrained", squeeze=False
-    )
-    for column, (sweep, cells) in enumerate(sweeps.items()):
-        _stack(grid[0, column], cells, "outputs", settings)
-        _stack(grid[1, column], cells, "parameters", settings)
-        _levels(grid[2, column], cells, "outputs", settings)
-        for row, of in ((0, "outputs"), (1, "parameters")):
-            yes, _ = _counts(cells, of, settings)
-            grid[row, column].set_title(f"{of}: first three dominate in {yes} of {len(cells)}", fontsize=11)
-        for ax in grid[:, column]:
-            ax.set_xlabel(sweep)
-    _legend(figure, grid[0, 0])
-    figure.suptitle(
-        f"{settings.sweep_pair}: else λ = {settings.damping:g}, training time {settings.training_time:g}, "
-        f"width {settings.width}; {settings.points} points × {settings.seeds} seeds",
-        fontsize=12,
-    )
-    return figure
-
-
-def _legend(figure: Figure, ax: Axes) -> None:
-    handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(GAPS), fontsize=10, title="gap")
-
-
-def _stack(ax: Axes, cells: dict[str, ErrorDecomposition], of: str, settings: Settings) -> None:
-    """One bar per cell: the mean share of each gap, and at each boundary the interval of the share below it."""
-    for place, one in enumerate(cells.values()):
-        mean, low, high = _cumulative(one, of, settings.level)
-        bottom = 0.0
-        for k, name in enumerate(GAPS):
-            style: dict[str, Any] = {"color": _COLORS[k], "edgecolor": "white", "label": name if place == 0 else None}
-            ax.bar(place, mean[k] - bottom, 0.72, bottom=bottom, **style)
-            bottom = mean[k]
-        for k in range(len(GAPS) - 1):  # side by side, or they would hide one another
-            if high[k] - low[k] > 2e-3:
-                x = place + 0.12 * (k - 1.5)
-                ax.errorbar(x, mean[k], [[mean[k] - low[k]], [high[k] - mean[k]]], color=INK, lw=1.1, capsize=2.5)
-        total = float(np.asarray(getattr(one, of)).sum(axis=-1).mean())
-        ax.text(place, 1.02, f"Σ {total:.2g}", ha="center", fontsize=9)
-    ax.axhline(0.5, color=MUTED, ls=":", lw=1.0)
-    ax.set(ylabel=f"share of the sum Σ of the gaps, {of}", ylim=(0.0, 1.08), yticks=np.linspace(0, 1, 5))
-    ax.set_xlim(-0.5, len(cells) - 0.5)
-    _ticks(ax, cells)
-
-
-def _levels(ax: Axes, cells: dict[str, ErrorDecomposition], of: str, settings: Settings) -> None:
-    """The gaps themselves on a logarithmic axis; arrows stand for gaps below the floor."""
-    top = _FLOOR
-    for place, one in enumerate(cells.values()):
-        mean, low, high = one.interval(of, level=settings.level)
-        top = max(top, float(high.max()))
-        for k in range(len(GAPS)):
-            x = place + 0.14 * (k - 2)
-            if mean[k] < _FLOOR:
-                ax.plot(x, 1.6 * _FLOOR, marker="v", color=_COLORS[k], ms=6, ls="")
-            else:
-                ends = [[max(mean[k] - low[k], 0.0)], [max(high[k] - mean[k], 0.0)]]
-                ax.errorbar(x, mean[k], ends, fmt="o", color=_COLORS[k], ms=5, lw=1.4, capsize=2.5)
-    ax.set_yscale("log")
-    ax.set(ylabel=f"gap, {of} (▾: below {_FLOOR:.0e})", ylim=(_FLOOR, 4 * top))
-    ax.set_xlim(-0.5, len(cells) - 0.5)
-    ax.grid(axis="y", color=MUTED, alpha=0.25)
-    _ticks(ax, cells)
-
-
-def _ticks(ax: Axes, cells: dict[str, ErrorDecomposition]) -> None:
-    labels = []
-    for label, one in cells.items():
-        failed = [part.replace(" ", " ✗ ") for part in _unconverged(one)]
-        labels.append("\n".join([label.replace("-", "\n"), *failed]))
-    ax.set_xticks(range(len(cells)), labels, fontsize=9)
+    return "\n".join(lines + [f"in the {sentence(everything, of, settings.level)}" for of in ("outputs", "parameters")])

@@ -8,18 +8,20 @@ backward flows reach a start, the search must find it reachable: that is counted
 come within a distance of θ*₋, for a start inside the region and one outside, against waiting with ε = 0.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
 from scipy.linalg import expm
+from scipy.optimize import brentq
 
 from homotopy import Dataset, Problem, WorkError, leave_one_out, optimum, search
-from homotopy.run import Progress, Range, RunResult, Seed, check
-from homotopy.viz import FULL, INK, MUTED, RETAINED
+from homotopy.run import Progress, Range, Seed, check, grid, record
+from homotopy.viz import FULL, INK, MUTED, RETAINED, panels
 
 from ._instances import most_moving
 
@@ -47,56 +49,62 @@ class Settings:
 QUICK = Settings(points=9, tolerances=4)
 
 
-def run(settings: Settings, progress: Progress) -> RunResult:
-    """Arrival times on the grid, switching curves, times against tolerance; draw."""
+def compute(settings: Settings, progress: Progress) -> xr.Dataset:
+    """Arrival times on the grid, switching curves, times against tolerance."""
     check(settings)
     problem = _problem(settings)
-    target = np.asarray(leave_one_out(problem).theta)
-    full = np.asarray(optimum(problem).theta)
+    target, full = np.asarray(leave_one_out(problem).theta), np.asarray(optimum(problem).theta)
     keep, both = (np.asarray(problem.hessian(target, epsilon)) for epsilon in (0.0, 1.0))
     t1 = settings.span / float(np.linalg.eigvalsh(keep)[0])
     side = settings.reach * float(np.linalg.norm(full - target)) * np.linspace(-1.0, 1.0, settings.points)
-    arrival = np.full((settings.points, settings.points), np.nan)
-    switches = np.full(arrival.shape, -1)
-    with progress.task("arrival times", arrival.size) as advance:
-        for row, column in np.ndindex(arrival.shape):
-            theta0 = target + np.array([side[column], side[row]])
-            try:
-                found = search(problem, theta0, t1=t1, family="bang-bang", goal="time", certify="none")
-            except WorkError:  # not within t1
-                pass
-            else:
-                arrival[row, column], switches[row, column] = found.arrival, len(found.structure) - 1
-            advance()
-    drive = -np.asarray(problem.deleted_gradient(target))
-    curves = _backward(keep, both, drive, t1)
-    inside, reached = _agreement(curves, side, arrival)
-    tolerances, times, starts = _times(problem, settings, target, arrival, side, t1, progress)
-    data = xr.Dataset(
-        {
-            "arrival": (("theta_2", "theta_1"), arrival, {"long_name": "earliest arrival at θ*₋; NaN: not within T"}),
-            "switches": (("theta_2", "theta_1"), switches, {"long_name": "switches of that schedule; −1: none"}),
-            "least_time": (("start", "schedule", "tolerance"), times),
-            "starts": (("start", "parameter"), starts),
-            "curve_on": (("curve_time", "parameter"), curves[0] + target[None, :]),
-            "theta_star": ("parameter", full),
-            "theta_star_minus": ("parameter", target),
-            "x": (("row", "parameter"), np.asarray(problem.data.x)),
-            "y": ("row", np.asarray(problem.data.y)),
-        },
-        coords={
-            "theta_1": target[0] + side, "theta_2": target[1] + side, "tolerance": tolerances,
-            "start": ["inside", "outside"], "schedule": ["best", "wait"],
-        },
-        attrs={"t1": t1, "deleted": int(problem.delete[0]), "backward_inside": inside, "backward_agrees": reached},
+
+    def arrive(theta_2: float, theta_1: float) -> dict[str, float]:
+        try:
+            theta0 = np.array([theta_1, theta_2])
+            found = search(problem, theta0, t1=t1, family="bang-bang", goal="time", certify="none")
+        except WorkError:  # not within t1
+            return {"arrival": np.nan, "switches": -1}
+        return {"arrival": np.nan if found.arrival is None else found.arrival, "switches": len(found.structure) - 1}
+
+    axes = {"theta_2": (target[1] + side).tolist(), "theta_1": (target[0] + side).tolist()}
+    data = grid(axes, arrive, progress, "arrival times")
+    data["arrival"].attrs["long_name"] = "earliest arrival at θ*₋; NaN: not within T"
+    data["switches"].attrs["long_name"] = "switches of that schedule; −1: none"
+    arrival = data["arrival"].values
+    on, off = _backward(keep, both, -np.asarray(problem.deleted_gradient(target)), t1)
+    inside, agrees = _agreement(off, side, arrival)
+    away = _inside(arrival, side, t1)
+    starts = {
+        "inside": target + away,
+        "outside": target - away,
+    }  # the push goes one way only: the mirror image cannot arrive
+
+    def least(start: str, tolerance: float) -> dict[str, tuple[str, list[float]]]:
+        try:  # and perhaps not even by 4 T
+            best = search(
+                problem, starts[start], t1=4 * t1, family="bang-bang", goal="time", tolerance=tolerance, certify="none"
+            ).arrival
+        except WorkError:
+            best = None
+        times = [np.nan if best is None else best, _wait(keep, starts[start] - target, tolerance)]
+        return {"least_time": ("schedule", times)}
+
+    tolerances = np.geomspace(0.5, 1e-3, settings.tolerances) * np.linalg.norm(away)
+    times = grid({"start": list(starts), "tolerance": tolerances.tolist()}, least, progress, "least times")
+    data = xr.merge([data, times], combine_attrs="drop").assign_coords(schedule=["best", "wait"]).assign(
+        starts=(("start", "parameter"), np.stack(list(starts.values()))),
+        curve_on=(("curve_time", "parameter"), on + target[None, :]),
+        curve_off=(("curve_time", "earlier_time", "parameter"), off + target[None, None, :]),
+        theta_star=("parameter", full),
+        theta_star_minus=("parameter", target),
+        x=(("row", "parameter"), np.asarray(problem.data.x)),
+        y=("row", np.asarray(problem.data.y)),
     )  # fmt: skip
-    return RunResult(
-        figures={"finite_time_unlearning": _draw(data, curves, target, full, keep)},
-        data=data,
-        summary=_summary(settings, data, inside, reached),
-        datasets=(problem.data,),
-        result_codes={"successful": int(np.isfinite(arrival).sum()), "not within T": int(np.isnan(arrival).sum())},
-    )
+    data.attrs |= {
+        "t1": t1, "deleted": int(problem.delete[0]), "backward_inside": inside, "backward_agrees": agrees
+    }  # fmt: skip
+    reached = int(np.isfinite(arrival).sum())
+    return record(data, problem.data, codes={"successful": reached, "not within T": arrival.size - reached})
 
 
 def _problem(settings: Settings) -> Problem:
@@ -107,7 +115,9 @@ def _problem(settings: Settings) -> Problem:
     return most_moving(Dataset(x, y, name="plane"))
 
 
-def _backward(keep: np.ndarray, both: np.ndarray, drive: np.ndarray, t1: float, count: int = 121):
+def _backward(
+    keep: np.ndarray, both: np.ndarray, drive: np.ndarray, t1: float, count: int = 121
+) -> tuple[np.ndarray, np.ndarray]:
     """z = θ − θ*₋ before an arc ε = 1 that ends at θ*₋ (count, 2), and before an arc ε = 0 ahead of that (count, count, 2).
 
     ε = 1: ż = −H z + g with g = −∇ℓ_j(θ*₋), so z(−t) = −∫₀^t e^{Hu} g du = −H⁻¹(e^{Ht} − I) g; ε = 0: z(−t) = e^{H₋t} z.
@@ -118,9 +128,8 @@ def _backward(keep: np.ndarray, both: np.ndarray, drive: np.ndarray, t1: float, 
     return on, off
 
 
-def _agreement(curves, side: np.ndarray, arrival: np.ndarray) -> tuple[int, int]:
+def _agreement(off: np.ndarray, side: np.ndarray, arrival: np.ndarray) -> tuple[int, int]:
     """Backward end points on the grid with a total time well below T, and how many the search calls reachable."""
-    _, off = curves
     count = len(off)
     spacing = side[1] - side[0]
     total = np.add.outer(*[np.linspace(0.0, 1.0, count) ** 3] * 2)
@@ -133,97 +142,87 @@ def _agreement(curves, side: np.ndarray, arrival: np.ndarray) -> tuple[int, int]
     return len(cells), sum(bool(np.isfinite(arrival[cell])) for cell in cells)
 
 
-def _times(problem, settings, target, arrival, side, t1, progress: Progress):
-    """Least time to come within each tolerance: (tolerances, times (start, [best, wait], tolerance), starts)."""
+def _inside(arrival: np.ndarray, side: np.ndarray, t1: float) -> np.ndarray:
+    """θ₀ − θ*₋ of a start of the grid from which θ*₋ is reached, and not at once."""
     rows, columns = np.nonzero(np.isfinite(arrival) & (arrival > 0.3 * t1))
     if not len(rows):
         rows, columns = np.nonzero(np.isfinite(arrival))
     if not len(rows) or not np.isnan(arrival).any():
         raise WorkError("the grid holds no start inside the region, or none outside; change reach, span or seed")
     middle = len(rows) // 2
-    inside = np.array([side[columns[middle]], side[rows[middle]]])
-    outside = -inside  # the push goes one way only, so the mirror image cannot arrive
-    starts = np.stack([target + inside, target + outside])
-    tolerances = np.geomspace(0.5, 1e-3, settings.tolerances) * np.linalg.norm(inside)
-    keep = np.asarray(problem.hessian(target, 0.0))
-    values, vectors = np.linalg.eigh(keep)
-    times = np.full((2, 2, settings.tolerances), np.nan)
-    with progress.task("least times", times[:, 0].size) as advance:
-        for k, start in enumerate(starts):
-            for m, tolerance in enumerate(tolerances):
-                with suppress(WorkError):  # not even by 4 T
-                    times[k, 0, m] = search(
-                        problem, start, t1=4 * t1, family="bang-bang", goal="time", tolerance=float(tolerance),
-                        certify="none",
-                    ).arrival  # fmt: skip
-                times[k, 1, m] = _wait(values, (start - target) @ vectors, tolerance)
-                advance()
-    return tolerances, times, starts
+    return np.array([side[columns[middle]], side[rows[middle]]])
 
 
-def _wait(rates: np.ndarray, parts: np.ndarray, tolerance: float) -> float:
-    """The time at which ‖e^{−H₋t} z‖ = tolerance, by bisection: the norm falls strictly."""
-    low, high = 0.0, float(np.log(np.linalg.norm(parts) / tolerance) / rates[0]) + 1.0
-    for _ in range(80):
-        middle = 0.5 * (low + high)
-        low, high = (low, middle) if np.linalg.norm(np.exp(-rates * middle) * parts) <= tolerance else (middle, high)
-    return high
+def _wait(keep: np.ndarray, z: np.ndarray, tolerance: float) -> float:
+    """The time at which ‖e^{−H₋t} z‖ = tolerance: the norm falls strictly."""
+    rates, vectors = np.linalg.eigh(keep)
+    parts = z @ vectors
+    latest = float(np.log(np.linalg.norm(parts) / tolerance) / rates[0]) + 1.0
+    return float(brentq(lambda t: np.linalg.norm(np.exp(-rates * t) * parts) - tolerance, 0.0, latest, xtol=1e-14))
 
 
-def _draw(data: xr.Dataset, curves, target: np.ndarray, full: np.ndarray, keep: np.ndarray) -> plt.Figure:
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14.4, 4.9), layout="constrained")
-    t1 = data.attrs["t1"]
-    box = (*data["theta_1"].values[[0, -1]], *data["theta_2"].values[[0, -1]])
-    for ax in (left, middle):
-        on, off = curves
-        ax.plot(*(on + target[None, :]).T, color=FULL, lw=2.2, label="last arc, ε = 1 (backwards from θ*₋)")
-        half = 0.5 * max(box[1] - box[0], box[3] - box[2])
-        visible = np.flatnonzero(np.linalg.norm(on, axis=1) < 1.2 * half)
-        for k in visible[:: max(1, len(visible) // 8)]:
-            ax.plot(*(off[k] + target[None, :]).T, color=RETAINED, lw=0.9, alpha=0.9)
-        ax.plot([], [], color=RETAINED, lw=0.9, label="arcs before it, ε = 0")
-        ax.plot(*full, "*", color=FULL, ms=14, mec="white", label="θ* (ε = 1)")
-        ax.plot(*target, "*", color=RETAINED, ms=14, mec="white", label="θ*₋ (ε = 0)")
-        ax.set(xlim=box[:2], ylim=box[2:], xlabel="θ₀, first parameter", ylabel="θ₀, second parameter")
-    shade = left.pcolormesh(
-        data["theta_1"], data["theta_2"], data["arrival"] / t1, cmap="viridis_r", vmin=0, vmax=1, shading="nearest",
-        rasterized=True,
-    )  # fmt: skip
-    figure.colorbar(shade, ax=left, label="earliest arrival at θ*₋, in units of T")
+def draw(data: xr.Dataset, settings: Settings) -> dict[str, plt.Figure]:
+    """When θ*₋ is reached from where, with how many switches, and the least time to come near it."""
+    figure, axes = panels(1, 3, width=4.8, height=4.9)
+    arrivals, counts, times = axes[0]
+    t1, across, up = data.attrs["t1"], data["theta_1"].values, data["theta_2"].values
+    for ax in (arrivals, counts):
+        _draw_curves(ax, data)
+        ax.set(xlim=across[[0, -1]], ylim=up[[0, -1]], xlabel="θ₀, first parameter", ylabel="θ₀, second parameter")
+    for start, marker in zip(data["starts"].values, "sD", strict=True):
+        arrivals.plot(*start, marker, color=INK, ms=6, mec="white")
+    mesh = {"shading": "nearest", "rasterized": True}
+    shade = arrivals.pcolormesh(across, up, data["arrival"] / t1, cmap="viridis_r", vmin=0, vmax=1, **mesh)
+    figure.colorbar(shade, ax=arrivals, label="earliest arrival at θ*₋, in units of T")
     share = float(np.isfinite(data["arrival"]).mean())
-    left.set_title(f"θ*₋ is reached exactly by T\nfrom {share:.0%} of these starts (white: not)", fontsize=10.5)
-    left.legend(fontsize=7.5, loc="lower right")
-    kinds = np.where(data["switches"].values < 0, np.nan, np.minimum(data["switches"].values, 3))
-    colors = plt.matplotlib.colors.ListedColormap(["#F6C9A8", "#BFD9EE", "#C8E6C9", "#E8C6DC"])
-    middle.pcolormesh(data["theta_1"], data["theta_2"], kinds, cmap=colors, vmin=-0.5, vmax=3.5, shading="nearest",
-                      rasterized=True)  # fmt: skip
-    seen = [k for k in range(4) if (kinds == k).any()]
-    handles = [plt.matplotlib.patches.Patch(color=colors(k), label=_COUNTS[k]) for k in seen]
-    middle.legend(handles=handles, title="switches before arrival", fontsize=8, title_fontsize=8, loc="lower right")
-    middle.set_title("how many switches\nthe fastest schedule needs", fontsize=10.5)
-    for k, (name, style) in enumerate((("inside", "-"), ("outside", "--"))):
-        for m, (schedule, color) in enumerate((("best ε(t)", INK), ("ε = 0", RETAINED))):
-            right.semilogx(
-                data["tolerance"], data["least_time"][k, m] / t1, style, marker="o", ms=3.5, color=color,
-                label=f"{schedule}, θ₀ {name}",
-            )  # fmt: skip
-        left.plot(*data["starts"].values[k], "s" if k == 0 else "D", color=INK, ms=6, mec="white")
-    right.axhline(float(data["least_time"][0, 0, -1]) / t1, color=MUTED, lw=0.8, ls=":")
-    right.set(xlabel="tolerance ‖θ − θ*₋‖", ylabel="least time, in units of T")
-    right.set_title("least time to come within a distance\n(θ₀ inside: square, outside: diamond)", fontsize=10.5)
-    right.legend(fontsize=8)
-    return figure
+    arrivals.set_title(f"θ*₋ is reached exactly by T\nfrom {share:.0%} of these starts (white: not)")
+    arrivals.legend(loc="lower right", fontsize=7.5)
+    switches = data["switches"].values
+    kinds = np.where(switches < 0, np.nan, np.minimum(switches, 3))
+    colors = ListedColormap(["#F6C9A8", "#BFD9EE", "#C8E6C9", "#E8C6DC"])
+    counts.pcolormesh(across, up, kinds, cmap=colors, vmin=-0.5, vmax=3.5, **mesh)
+    handles = [Patch(color=colors(k), label=_COUNTS[k]) for k in range(4) if (kinds == k).any()]
+    counts.legend(handles=handles, title="switches before arrival", loc="lower right")
+    counts.set_title("how many switches\nthe fastest schedule needs")
+    for start, style in (("inside", "-"), ("outside", "--")):
+        for schedule, color, label in (("best", INK, "best ε(t)"), ("wait", RETAINED, "ε = 0")):
+            least = data["least_time"].sel(start=start, schedule=schedule) / t1
+            times.semilogx(
+                data["tolerance"], least, style, marker="o", ms=3.5, color=color, label=f"{label}, θ₀ {start}"
+            )
+    nearest = data["least_time"].sel(start="inside", schedule="best").values[-1]
+    times.axhline(nearest / t1, color=MUTED, lw=0.8, ls=":")
+    times.set(xlabel="tolerance ‖θ − θ*₋‖", ylabel="least time, in units of T")
+    times.set_title("least time to come within a distance\n(θ₀ inside: square, outside: diamond)")
+    times.legend()
+    return {"finite_time_unlearning": figure}
 
 
-def _summary(settings: Settings, data: xr.Dataset, inside: int, reached: int) -> str:
+def _draw_curves(ax: plt.Axes, data: xr.Dataset) -> None:
+    """The switching curves and the two endpoints."""
+    on, off = data["curve_on"].values, data["curve_off"].values
+    target, full = data["theta_star_minus"].values, data["theta_star"].values
+    ax.plot(*on.T, color=FULL, lw=2.2, label="last arc, ε = 1 (backwards from θ*₋)")
+    half = 0.5 * max(np.ptp(data["theta_1"].values), np.ptp(data["theta_2"].values))
+    visible = np.flatnonzero(np.linalg.norm(on - target[None, :], axis=1) < 1.2 * half)
+    for k in visible[:: max(1, len(visible) // 8)]:
+        ax.plot(*off[k].T, color=RETAINED, lw=0.9, alpha=0.9)
+    ax.plot([], [], color=RETAINED, lw=0.9, label="arcs before it, ε = 0")
+    ax.plot(*full, "*", color=FULL, ms=14, mec="white", label="θ* (ε = 1)")
+    ax.plot(*target, "*", color=RETAINED, ms=14, mec="white", label="θ*₋ (ε = 0)")
+
+
+def tell(data: xr.Dataset, settings: Settings) -> str:
+    """From how many starts θ*₋ is reached, with how many switches, and what that saves."""
     finite = np.isfinite(data["arrival"].values)
     counts = np.bincount(np.minimum(data["switches"].values[finite], 3), minlength=4)
-    times = data["least_time"].values
+    times = data["least_time"].transpose("start", "schedule", "tolerance").values
     return (
         f"point {data.attrs['deleted']} of {settings.n}: θ*₋ is reached exactly by T = {settings.span:g}/λ_min from "
         f"{finite.mean():.0%} of {finite.size} starts; switches of the fastest schedule: "
         + ", ".join(f"{name} {count}" for name, count in zip(_COUNTS, counts, strict=True) if count)
-        + f"\nbackward flows end at {inside} starts of the grid; the search calls {reached} of them reachable\n"
+        + f"\nbackward flows end at {data.attrs['backward_inside']} starts of the grid; the search calls "
+        f"{data.attrs['backward_agrees']} of them reachable\n"
         f"to come within {float(data['tolerance'][-1]):.2g}: from inside the best ε(t) takes {times[0, 0, -1]:.4g}, ε = 0 "
         f"takes {times[0, 1, -1]:.4g} (×{times[0, 1, -1] / times[0, 0, -1]:.3g}); from outside {times[1, 0, -1]:.4g} and "
         f"{times[1, 1, -1]:.4g} (×{times[1, 1, -1] / times[1, 0, -1]:.3g})"

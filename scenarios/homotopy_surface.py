@@ -5,16 +5,19 @@ matters, and on the edge the same at t = ∞: the endpoint curve θ(∞, ε). Fo
 limit of the flow from θ₀), drawn where it was reached.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
 from homotopy import (
     MLP,
+    AbstractModel,
+    Dataset,
     LinearRegression,
     Problem,
     RequestError,
@@ -24,8 +27,12 @@ from homotopy import (
     optimum,
     surface,
 )
-from homotopy.run import Progress, Range, RunResult, Seed, check
+from homotopy.run import Progress, Range, Seed, check, record
 from homotopy.viz import new_3d, plot_distance, plot_surface, principal_coordinate
+
+from ._instances import most_moving, slowest
+
+KINDS = ("linear", "network")
 
 
 @dataclass(frozen=True)
@@ -63,50 +70,33 @@ class Settings:
 QUICK = Settings(epsilons=24, times=60, network_t1=300.0, rtol=1e-6)
 
 
-def run(settings: Settings, progress: Progress) -> RunResult:
-    """Both surfaces, their endpoint curves and the figure."""
+def compute(settings: Settings, progress: Progress) -> xr.Dataset:
+    """Both surfaces and their endpoint curves."""
     check(settings)
     dim = 3 * settings.width + 1
     if settings.coordinate >= dim:
         raise RequestError(f"--coordinate must be below the network's {dim} parameters, but is {settings.coordinate}")
     epsilons = np.linspace(0.0, 1.0, settings.epsilons)
-    figure = plt.figure(figsize=(12.0, 10.0), layout="constrained")
-    records: dict[str, xr.Variable] = {"epsilon": xr.Variable("epsilon", epsilons)}
-    codes: dict[str, int] = {}
-    lines: list[str] = []
-    used = []
+    data, codes, used = xr.Dataset(coords={"epsilon": epsilons}), Counter[str](), []
     with progress.task("surfaces and endpoints", 2) as advance:
-        for row, kind in enumerate(("linear", "network")):
+        for kind in KINDS:
             problem, theta0, t1 = _linear(settings) if kind == "linear" else _network(settings)
             ts = np.append(0.0, np.geomspace(1e-3 * t1, t1, settings.times))
-            result = surface(problem, epsilons, theta0, ts=ts, rtol=settings.rtol, atol=1e-2 * settings.rtol)
-            limits, unreached = _endpoints(problem, theta0, result)
-            _draw(figure, row, kind, result, limits, settings)
-            for reason, count in result.result_codes.items():
-                codes[reason] = codes.get(reason, 0) + count
-            records |= {
-                f"time_{kind}": xr.Variable(f"time_{kind}", ts, {"units": "time of the flow, sum convention"}),
-                f"theta_{kind}": xr.Variable(("epsilon", f"time_{kind}", f"parameter_{kind}"), result.thetas),
-                f"endpoint_{kind}": xr.Variable(("epsilon", f"parameter_{kind}"), limits),
-            }
+            found = surface(problem, epsilons, theta0, ts=ts, rtol=settings.rtol, atol=1e-2 * settings.rtol)
+            data[f"time_{kind}"] = (f"time_{kind}", ts, {"units": "time of the flow, sum convention"})
+            data[f"theta_{kind}"] = (("epsilon", f"time_{kind}", f"parameter_{kind}"), np.asarray(found.thetas))
+            data[f"endpoint_{kind}"] = (("epsilon", f"parameter_{kind}"), _endpoints(problem, theta0, found))
+            data.attrs[f"deleted_{kind}"] = int(problem.delete[0])
+            codes.update(found.result_codes)
             used.append(problem.data)
-            lines += _describe(kind, problem, result, limits, unreached)
             advance(1)
-    return RunResult(
-        figures={"homotopy_surface": figure},
-        data=xr.Dataset(records),
-        summary="\n".join(lines),
-        datasets=tuple(used),
-        result_codes=codes,
-    )
+    return record(data, *used, codes=codes)
 
 
 def _linear(settings: Settings) -> tuple[Problem, np.ndarray, float]:
     data = datasets.random_linear(n=settings.n, d=settings.features, seed=settings.seed)
     problem = _most_influential(settings, LinearRegression(), data)
-    theta0 = np.asarray(problem.initial(settings.seed))
-    slowest = np.linalg.eigvalsh(np.asarray(problem.hessian(theta0, 0.0)))[0]
-    return problem, theta0, settings.linear_horizon / float(slowest)
+    return problem, np.asarray(problem.initial(settings.seed)), settings.linear_horizon / slowest(problem)
 
 
 def _network(settings: Settings) -> tuple[Problem, np.ndarray, float]:
@@ -115,55 +105,60 @@ def _network(settings: Settings) -> tuple[Problem, np.ndarray, float]:
     return problem, np.asarray(problem.initial(settings.seed)), settings.network_t1
 
 
-def _most_influential(settings: Settings, model, data, ridge: float = 0.0) -> Problem:
+def _most_influential(settings: Settings, model: AbstractModel, data: Dataset, ridge: float = 0.0) -> Problem:
     """`delete`, or the point with the largest ‖θ* − θ*₋‖ in the linear fit with intercept to the same data."""
-    if settings.delete >= 0:
-        return Problem(model, data, delete=settings.delete, ridge=ridge)
-    x = np.column_stack([np.asarray(data.x), np.ones(data.n)])
-    inverse = np.linalg.pinv(x.T @ x)
-    leverage = np.einsum("ij,jk,ik->i", x, inverse, x)
-    residual = np.asarray(data.y) - x @ (inverse @ (x.T @ np.asarray(data.y)))
-    moved = np.linalg.norm(x @ inverse, axis=1) * np.abs(residual) / (1.0 - leverage)
-    return Problem(model, data, delete=int(np.argmax(moved)), ridge=ridge)
+    delete = settings.delete
+    if delete < 0:
+        delete = int(most_moving(Dataset(np.column_stack([data.x, np.ones(data.n)]), data.y)).delete[0])
+    return Problem(model, data, delete=delete, ridge=ridge)
 
 
-def _endpoints(problem: Problem, theta0: np.ndarray, result: Surface) -> tuple[np.ndarray, int]:
-    """θ(∞, ε) (m, dim), NaN where it was not reached, and how many were not."""
+def _endpoints(problem: Problem, theta0: np.ndarray, found: Surface) -> np.ndarray:
+    """θ(∞, ε) (m, dim), NaN where it was not reached."""
     if problem.least_squares:
-        return np.asarray(surface(problem, result.epsilons, theta0, ts=[np.inf]).thetas[:, 0]), 0
-    limits = np.full((len(result.epsilons), problem.dim), np.nan)
-    for row, epsilon in enumerate(np.asarray(result.epsilons)):
-        if row in result.failures:
+        return np.asarray(surface(problem, found.epsilons, theta0, ts=[np.inf]).thetas[:, 0])
+    limits = np.full((len(found.epsilons), problem.dim), np.nan)
+    for row, epsilon in enumerate(np.asarray(found.epsilons)):
+        if row in found.failures:
             continue
         try:
-            limits[row] = optimum(problem, float(epsilon), start=result.thetas[row, -1]).theta
+            limits[row] = optimum(problem, float(epsilon), start=found.thetas[row, -1]).theta
         except WorkError:  # the flow creeps along a flat valley: there is no limit to draw
             continue
-    return limits, int(np.isnan(limits[:, 0]).sum())
+    return limits
 
 
-def _draw(figure: Figure, row: int, kind: str, result: Surface, limits: np.ndarray, settings: Settings) -> None:
-    coordinate, note = settings.coordinate, ""
-    if coordinate < 0:
-        height, share = principal_coordinate(result, of=settings.direction)
-        of = "what ε changes" if settings.direction == "weight" else "θ(t, ε)"
-        label, note = "principal coordinate", f"\nalong the direction with {share:.0%} of the variance of {of}"
-    else:
-        height, label = np.asarray(result.thetas[..., coordinate]), f"θ[{coordinate}]"
-    shown = plot_surface(result, height, new_3d((2, 2, 2 * row + 1), figure), label=label)
-    shown.set_title(f"{kind}: θ(t, ε){note}", fontsize=10)
-    ax = figure.add_subplot(2, 2, 2 * row + 2)
-    plot_distance(result, np.linalg.norm(limits - limits[0], axis=1), ax)
-    ax.set_title(f"{kind}: when and where the point matters", fontsize=11)
+def draw(data: xr.Dataset, settings: Settings) -> dict[str, plt.Figure]:
+    """For each problem one coordinate over time and weight, and the map of distances."""
+    figure = plt.figure(figsize=(12.0, 10.0), layout="constrained")
+    for row, kind in enumerate(KINDS):
+        weights, ts, thetas = (jnp.asarray(data[name].values) for name in ("epsilon", f"time_{kind}", f"theta_{kind}"))
+        found, coordinate, note = Surface(weights, ts, thetas, {}, {}, "", ""), settings.coordinate, ""
+        if coordinate < 0:
+            height, share = principal_coordinate(found, of=settings.direction)
+            of = "what ε changes" if settings.direction == "weight" else "θ(t, ε)"
+            label, note = "principal coordinate", f"\nalong the direction with {share:.0%} of the variance of {of}"
+        else:
+            height, label = data[f"theta_{kind}"].values[..., coordinate], f"θ[{coordinate}]"
+        shown = plot_surface(found, height, new_3d((2, 2, 2 * row + 1), figure), label=label)
+        shown.set_title(f"{kind}: θ(t, ε){note}")
+        limits = data[f"endpoint_{kind}"].values
+        ax = figure.add_subplot(2, 2, 2 * row + 2)
+        plot_distance(found, np.linalg.norm(limits - limits[:1], axis=1), ax)
+        ax.set_title(f"{kind}: when and where the point matters")
+    return {"homotopy_surface": figure}
 
 
-def _describe(kind: str, problem: Problem, result: Surface, limits: np.ndarray, unreached: int) -> list[str]:
-    apart = np.linalg.norm(np.asarray(result.thetas[-1]) - np.asarray(result.thetas[0]), axis=-1)
-    peak = int(np.argmax(apart))
-    t = float(result.ts[peak])
-    end = float(np.linalg.norm(limits[-1] - limits[0]))
-    return [
-        f"{kind}: point {int(problem.delete[0])} deleted; ‖θ(t,1) − θ(t,0)‖ peaks at {apart[peak]:.4g} (t = {t:.3g}), "
-        f"is {apart[-1]:.4g} at T = {float(result.ts[-1]):.4g} and {end:.4g} at t = ∞"
-        + (f"; {unreached} of {len(limits)} endpoints not reached" if unreached else "")
-    ]
+def tell(data: xr.Dataset, settings: Settings) -> str:
+    """Where the point matters most, and what is left of it at T and at t = ∞."""
+    lines = []
+    for kind in KINDS:
+        thetas, limits = data[f"theta_{kind}"].values, data[f"endpoint_{kind}"].values
+        ts, apart = data[f"time_{kind}"].values, np.linalg.norm(thetas[-1] - thetas[0], axis=-1)
+        peak, unreached = int(np.argmax(apart)), int(np.isnan(limits[:, 0]).sum())
+        lines.append(
+            f"{kind}: point {data.attrs[f'deleted_{kind}']} deleted; ‖θ(t,1) − θ(t,0)‖ peaks at {apart[peak]:.4g} "
+            f"(t = {ts[peak]:.3g}), is {apart[-1]:.4g} at T = {ts[-1]:.4g} and {np.linalg.norm(limits[-1] - limits[0]):.4g} "
+            "at t = ∞" + (f"; {unreached} of {len(limits)} endpoints not reached" if unreached else "")
+        )
+    return "\n".join(lines)

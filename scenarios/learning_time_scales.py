@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
-import matplotlib.pyplot as plt
 import numpy as np
-import scipy.stats
 import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from homotopy import RequestError, theoretical_exponents, two_layer_time_scales
-from homotopy.run import Progress, Range, RunResult, Seed, check
-from homotopy.viz import INK, MUTED, SERIES
+from homotopy._statistics import mean
+from homotopy.run import Progress, Range, Seed, check, grid, record
+from homotopy.viz import INK, MUTED, SERIES, panels
 
 
 @dataclass(frozen=True)
@@ -53,100 +54,95 @@ QUICK = Settings(
 )
 
 
-def run(settings: Settings, progress: Progress) -> RunResult:
-    """Solve, find the times, fit the exponents, draw."""
+def compute(settings: Settings, progress: Progress) -> xr.Dataset:
+    """The reduced system from every initial second layer, and the network: component risks, learning times, exponents."""
     check(settings)
     degrees = len(settings.phi)
     if len(settings.sigma) != degrees:
         raise RequestError(f"--sigma must have as many coefficients as --phi, {degrees}, but has {len(settings.sigma)}")
-    epsilons = 10.0 ** -np.array(settings.powers, dtype=float)
     solve = partial(two_layer_time_scales, phi=settings.phi, sigma=settings.sigma, t1=settings.t1, count=settings.times)
-    learnt, slopes = [], []
-    first: Any = None
-    with progress.task("initial layers", settings.starts + 1) as advance:
-        for start in range(settings.starts):
-            rng = np.random.default_rng([settings.seed, start])
-            found = solve(epsilons, initial=rng.uniform(-1, 1, settings.neurons))
-            first = found if first is None else first
-            learnt.append(found.learnt)
-            slopes.append(found.exponents(settings.smallest)[:, 0])
-            advance()
-        rng = np.random.default_rng([settings.seed, 10_000])
-        w = rng.standard_normal((settings.network_neurons, settings.network_inputs))
-        w[:, 0] = 0.0
-        w /= np.linalg.norm(w, axis=1, keepdims=True)
-        initial = rng.uniform(-1, 1, settings.network_neurons)
-        wide = 10.0 ** -np.array(settings.network_powers, dtype=float)
-        network = solve(wide, initial=initial, directions=w, rtol=1e-5, atol=1e-8)
-        advance()
-    times, exponents = np.array(learnt), np.array(slopes)
-    theory = theoretical_exponents(degrees)
-    half = scipy.stats.t.ppf(0.975, settings.starts - 1) * exponents.std(axis=0, ddof=1) / np.sqrt(settings.starts)
-    mean = exponents.mean(axis=0)
-    figure = _draw(settings, epsilons, first, network, times, mean, half, theory)
+    epsilons, wide = (10.0 ** -np.array(powers, dtype=float) for powers in (settings.powers, settings.network_powers))
+
+    def cell(start: int) -> dict[str, Any]:
+        rng = np.random.default_rng([settings.seed, start])
+        found = solve(epsilons, initial=rng.uniform(-1, 1, settings.neurons))
+        return {
+            "learnt": (("epsilon", "degree"), found.learnt),
+            "exponent": ("degree", found.exponents(settings.smallest)[:, 0]),
+            "risks": (("epsilon", "time", "degree"), np.asarray(found.risks)),
+            "ts": (("epsilon", "time"), np.asarray(found.ts)),
+        }
+
+    data = grid({"start": range(settings.starts)}, cell, progress, "initial layers")
+    data = data.assign({name: data[name][0] for name in ("risks", "ts")})  # the first is drawn
+    rng = np.random.default_rng([settings.seed, 10_000])
+    w = rng.standard_normal((settings.network_neurons, settings.network_inputs))
+    w[:, 0] = 0.0
+    w /= np.linalg.norm(w, axis=1, keepdims=True)
+    initial = rng.uniform(-1, 1, settings.network_neurons)
+    network = solve(wide, initial=initial, directions=w, rtol=1e-5, atol=1e-8)
+    data = data.assign(
+        network_risks=(("network", "time", "degree"), np.asarray(network.risks)),
+        network_ts=(("network", "time"), np.asarray(network.ts)),
+        network_learnt=(("network", "degree"), network.learnt),
+        theory=("degree", theoretical_exponents(degrees)),
+    ).assign_coords(epsilon=epsilons, network=wide)
+    return record(data, codes={"successful": settings.starts * len(epsilons) + len(wide)})
+
+
+def draw(data: xr.Dataset, settings: Settings) -> dict[str, Figure]:
+    """Two staircases of the reduced system, the learning times against ε̄, and the staircases of the network."""
+    figure, axes = panels(1, 3, width=5.0, height=4.5)
+    left, middle, right = axes[0]
+    epsilons = data["epsilon"].values
+    order = np.argsort(epsilons)
+    small, typical = order[0], order[len(epsilons) // 2]
+    for index, style in ((typical, "--"), (small, "-")):
+        _staircase(left, data["ts"][index], data["risks"][index], style, "" if style == "-" else None)
+    left.set_title(f"reduced system: ε̄ = {epsilons[small]:.0e} (solid), {epsilons[typical]:.0e} (dashed)")
+    slopes, theory = mean(data["exponent"].values), data["theory"].values
+    for k, times in enumerate(np.moveaxis(data["learnt"].values, 2, 0)):
+        centre = np.exp(np.log(times).mean(axis=0))
+        middle.loglog(epsilons, times.T, "o", color=SERIES[k], ms=3, alpha=0.4)
+        half = slopes.high[k] - slopes.value[k]
+        label = f"degree {k}: {slopes.value[k]:.3f} ± {half:.3f} (theory {theory[k]:g})"
+        middle.loglog(epsilons, centre, "-", color=SERIES[k], lw=1.6, label=label)
+        middle.loglog(epsilons, centre[small] * (epsilons / epsilons[small]) ** theory[k], ":", color=INK, lw=1.0)
+    middle.set(xlabel="ε̄", ylabel="time at which R_k halves for good")
+    middle.set_title(f"exponents at the {settings.smallest} smallest ε̄; dotted: theory")
+    for index, style in zip(range(data.sizes["network"]), ("-", "--", ":", "-."), strict=False):
+        ending = f", ε̄ = {float(data['network'][index]):g}"
+        _staircase(right, data["network_ts"][index], data["network_risks"][index], style, ending)
+    right.axhline(0.5, color=MUTED, lw=0.8)
+    right.set_title(f"network: {settings.network_neurons} neurons, {settings.network_inputs} inputs")
+    for ax in axes[0]:
+        ax.legend()
+    return {"learning_time_scales": figure}
+
+
+def _staircase(ax: Axes, ts: xr.DataArray, risks: xr.DataArray, style: str, ending: str | None) -> None:
+    """R_k(t)/R_k(0) of every degree; without names where `ending` is None."""
+    for k, risk in enumerate(risks.values.T):
+        label = None if ending is None else f"degree {k}{ending}"
+        ax.semilogx(ts.values, risk / risk[0], style, color=SERIES[k], lw=1.6, label=label)
+    ax.set(xlabel="time t", ylabel="component risk R_k(t) / R_k(0)", ylim=(-0.03, 1.25))
+
+
+def tell(data: xr.Dataset, settings: Settings) -> str:
+    """The exponents beside theory's, what was never learnt, and the network's learning times."""
+    slopes, theory, times = mean(data["exponent"].values), data["theory"].values, data["learnt"].values
+    largest = np.sort(data["epsilon"].values)[settings.smallest - 1]
     lines = [
-        f"degree {k}: exponent {mean[k]:.3f} ± {half[k]:.3f} (95 %, {settings.starts} starts, ε̄ ≤ "
-        f"{np.sort(epsilons)[settings.smallest - 1]:.0e}), theory {theory[k]:.3f}: {100 * (mean[k] / theory[k] - 1):+.1f} %"
-        for k in range(degrees)
+        f"degree {k}: exponent {slope:.3f} ± {slopes.high[k] - slope:.3f} (95 %, {settings.starts} starts, ε̄ ≤ "
+        f"{largest:.0e}), theory {theory[k]:.3f}: {100 * (slope / theory[k] - 1):+.1f} %"
+        for k, slope in enumerate(slopes.value)
     ]
     lost = int((~np.isfinite(times)).sum())
     lines.append(f"{lost} of {times.size} steps of the staircase were not reached by t = {settings.t1:g}")
-    for row, epsilon in enumerate(wide):
-        shown = ", ".join(f"{time:.3g}" for time in network.learnt[row])
+    for learnt in data["network_learnt"]:
+        shown = ", ".join(f"{time:.3g}" for time in learnt.values)
         lines.append(
-            f"network of {settings.network_neurons} neurons, ε̄ = {epsilon:g}: degrees learnt at t = {shown} (inf: not by t1)"
+            f"network of {settings.network_neurons} neurons, ε̄ = {float(learnt['network']):g}: degrees learnt at t = {shown} "
+            "(inf: not by t1)"
         )
-    data = xr.Dataset(
-        {
-            "learnt": (("start", "epsilon", "degree"), times),
-            "exponent": (("start", "degree"), exponents),
-            "risks": (("epsilon", "time", "degree"), np.asarray(first.risks)),
-            "ts": (("epsilon", "time"), np.asarray(first.ts)),
-            "network_risks": (("network", "time", "degree"), np.asarray(network.risks)),
-            "network_ts": (("network", "time"), np.asarray(network.ts)),
-        },
-        coords={"epsilon": epsilons, "network": wide},
-    )
-    return RunResult(
-        figures={"learning_time_scales": figure},
-        data=data,
-        summary="\n".join(lines),
-        result_codes={"successful": settings.starts * len(epsilons) + len(wide)},
-    )
-
-
-def _draw(settings, epsilons, first, network, times, mean, half, theory):
-    degrees = len(theory)
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.6), layout="constrained")
-    row = int(np.argmin(epsilons))
-    middle_row = int(np.argsort(epsilons)[len(epsilons) // 2])
-    for index, style in ((middle_row, "--"), (row, "-")):
-        for k in range(degrees):
-            share = np.asarray(first.risks[index, :, k] / first.risks[index, 0, k])
-            label = f"degree {k}" if style == "-" else None
-            left.semilogx(first.ts[index], share, style, color=SERIES[k], lw=1.6, label=label)
-    left.set(xlabel="time t", ylabel="component risk R_k(t) / R_k(0)", ylim=(-0.03, 1.25))
-    left.set_title(
-        f"reduced system: ε̄ = {epsilons[row]:.0e} (solid), {epsilons[middle_row]:.0e} (dashed)", fontsize=10.5
-    )
-    left.legend(fontsize=9)
-    for k in range(degrees):
-        centre = np.exp(np.log(times[:, :, k]).mean(axis=0))
-        middle.loglog(epsilons, times[:, :, k].T, "o", color=SERIES[k], ms=3, alpha=0.4)
-        label = f"degree {k}: {mean[k]:.3f} ± {half[k]:.3f} (theory {theory[k]:g})"
-        middle.loglog(epsilons, centre, "-", color=SERIES[k], lw=1.6, label=label)
-        at = int(np.argmin(epsilons))
-        middle.loglog(epsilons, centre[at] * (epsilons / epsilons[at]) ** theory[k], ":", color=INK, lw=1.0)
-    middle.set(xlabel="ε̄", ylabel="time at which R_k halves for good")
-    middle.set_title(f"exponents at the {settings.smallest} smallest ε̄; dotted: theory", fontsize=10.5)
-    middle.legend(fontsize=8.5)
-    for index, style in zip(range(len(network.epsilons)), ("-", "--", ":", "-."), strict=False):
-        for k in range(degrees):
-            share = np.asarray(network.risks[index, :, k] / network.risks[index, 0, k])
-            label = f"degree {k}, ε̄ = {float(network.epsilons[index]):g}"
-            right.semilogx(network.ts[index], share, style, color=SERIES[k], lw=1.6, label=label)
-    right.axhline(0.5, color=MUTED, lw=0.8)
-    right.set(xlabel="time t", ylabel="component risk R_k(t) / R_k(0)", ylim=(-0.03, 1.25))
-    right.set_title(f"network: {settings.network_neurons} neurons, {settings.network_inputs} inputs", fontsize=10.5)
-    right.legend(fontsize=8)
-    return figure
+    return "\n".join(lines)

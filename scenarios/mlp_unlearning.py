@@ -7,34 +7,31 @@ SGD runs are measured beside the model that was retrained on the same mini-batch
 """
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from homotopy import (
-    MLP,
-    CrossEntropyLoss,
     Dataset,
-    MembershipInference,
-    Problem,
     RequestError,
     Unlearned,
     WorkError,
+    accuracy,
     attack_features,
     datasets,
     descend_to_delete,
-    estimate_constants,
     gradient_ascent,
     gradient_difference,
     infinitesimal_jackknife,
     measure,
-    membership_inference,
     newton_removal,
     relearn_time,
     retrain,
@@ -42,17 +39,23 @@ from homotopy import (
     sisa,
     tug_of_war,
 )
-from homotopy.run import Progress, Range, RunResult, Seed, check
+from homotopy.run import Progress, Range, Seed, check, record
 from homotopy.unlearning import score
-from homotopy.viz import FULL, INK, MUTED, RETAINED
+from homotopy.viz import FULL, INK, MUTED, RETAINED, panels
 
+from ._attack import QUANTILES, pooled_attacks
+from ._forgotten import Task, point_losses, task_of
 from ._instances import reason
 
 SETS = {"random": "random points", "outliers": "outliers of one class"}
 COLUMNS = ("tug_of_war", "distance", "function_distance", "relearn", "gradients", "seconds", "forget_accuracy",
            "retain_accuracy", "test_accuracy", "forget_loss", "retain_loss", "test_loss")  # fmt: skip
-
-
+PANELS = {  # column → (label, scale)
+    "tug_of_war": ("tug of war (1 = as retrained)", "linear"),
+    "distance": ("‖θ − θ_retrained‖ (SGD: same batches)", "linear"),
+    "relearn": ("steps to relearn (few = remembered)", "symlog"),
+    "gradients": ("gradients spent", "symlog"),
+}
 Algorithm = Literal[
     "D2D", "R2D", "D2D, SGD", "R2D, SGD", "gradient ascent", "gradient difference", "jackknife", "Newton step", "SISA",
 ]  # fmt: skip
@@ -92,9 +95,7 @@ class Settings:
     """networks, splits and forgotten groups; the attack pools them"""
     seed: Seed = 0
     """first seed"""
-    algorithms: Annotated[tuple[Algorithm, ...], Range(once=True)] = (
-        "D2D", "R2D", "D2D, SGD", "R2D, SGD", "gradient ascent", "gradient difference", "jackknife", "Newton step", "SISA",
-    )  # fmt: skip
+    algorithms: Annotated[tuple[Algorithm, ...], Range(once=True)] = get_args(Algorithm)
     """what is compared with the trained and the retrained network"""
     kinds: Annotated[tuple[Literal["random", "outliers"], ...], Range(entries=1, once=True)] = ("random", "outliers")
     """groups that are forgotten"""
@@ -107,265 +108,193 @@ QUICK = Settings(
 
 
 class _Row(NamedTuple):
-    numbers: list[float]
-    inside: np.ndarray | None
-    outside: np.ndarray | None
+    """Numbers of COLUMNS, and what an attack sees of the forgotten points and of fresh ones (SISA: not attacked)."""
+
+    numbers: dict[str, float]
+    seen: tuple[np.ndarray, np.ndarray] | None = None
 
 
-def run(settings: Settings, progress: Progress) -> RunResult:
-    """Train, forget by every algorithm, measure, attack, draw."""
+_NOTHING = _Row(dict.fromkeys(COLUMNS, float("nan")))
+
+
+def compute(settings: Settings, progress: Progress) -> xr.Dataset:
+    """Every measure of every algorithm on every network, and the attack pooled over the networks."""
     check(settings)
+    whole = _digits(settings)
+    rows: dict[str, list[dict[str, _Row]]] = {kind: [] for kind in settings.kinds}
+    used: list[Dataset] = []
+    codes: Counter[str] = Counter(successful=0)
+    with progress.task("networks", settings.seeds * len(settings.kinds)) as advance:
+        for seed in range(settings.seed, settings.seed + settings.seeds):
+            for kind, found in rows.items():
+                task = task_of(settings, whole, kind, seed)
+                used.append(task.problem.data)
+                found.append(_forget(settings, task, seed, codes))
+                advance(1)
+    names = list(rows[settings.kinds[0]][0])
+    table = [[[list(row[name].numbers.values()) for row in found] for name in names] for found in rows.values()]
+    pairs = [{name: [seen for row in found if (seen := row[name].seen)] for name in names} for found in rows.values()]
+    aurocs, detects = map(np.stack, zip(*(pooled_attacks(one, settings.seed) for one in pairs), strict=True))
+    data = xr.Dataset(
+        {
+            "measure": (("kind", "algorithm", "seed", "column"), np.array(table)),
+            "auroc": (("kind", "algorithm", "quantile"), aurocs),
+            "detects": (("kind", "algorithm"), detects),
+        },
+        coords={"kind": list(rows), "algorithm": names, "column": list(COLUMNS), "quantile": list(QUANTILES)},
+    )
+    return record(data, *used, codes=codes)
+
+
+def _digits(settings: Settings) -> Dataset:
     if settings.forget > settings.points // 4:
-        raise RequestError(
-            f"--forget must be at most a quarter of --points = {settings.points}, but is {settings.forget}"
-        )
+        most = settings.points // 4
+        raise RequestError(f"--forget must be at most {most}, a quarter of --points, but is {settings.forget}")
     if settings.test < settings.forget:
         raise RequestError(f"--test must be at least --forget = {settings.forget}, but is {settings.test}")
     whole = datasets.load("digits")
     if settings.points + settings.test > whole.n:
         raise RequestError(f"--points and --test must fit into the {whole.n} digits")
-    rows: dict[str, dict[str, list[_Row]]] = {kind: {} for kind in settings.kinds}
-    used: list[Dataset] = []
-    codes: Counter[str] = Counter(successful=0)
-    with progress.task("networks", settings.seeds * len(settings.kinds)) as advance:
-        for seed in range(settings.seed, settings.seed + settings.seeds):
-            for kind in settings.kinds:
-                _forget(settings, whole, kind, seed, rows[kind], used, codes)
-                advance(1)
-    numbers = {
-        kind: {name: np.array([row.numbers for row in found]) for name, found in algorithms.items()}
-        for kind, algorithms in rows.items()
-    }
-    attacks = {kind: _attack(settings, algorithms) for kind, algorithms in rows.items()}
-    names = list(numbers[settings.kinds[0]])
-    table = np.stack([[numbers[kind][name] for name in names] for kind in settings.kinds])
-    aurocs = np.array([
-        [[a.low, a.auroc, a.high] if (a := attacks[kind].get(name)) else [np.nan] * 3 for name in names]
-        for kind in settings.kinds
-    ])  # fmt: skip
-    data = xr.Dataset(
-        {
-            "measure": (("kind", "algorithm", "seed", "column"), table),
-            "auroc": (("kind", "algorithm", "quantile"), aurocs),
-        },
-        coords={
-            "kind": list(settings.kinds),
-            "algorithm": names,
-            "column": list(COLUMNS),
-            "quantile": ["low", "auroc", "high"],
-        },
-    )
-    return RunResult(
-        figures={"mlp_unlearning": _draw(settings, numbers, attacks)},
-        data=data,
-        summary="\n".join(_say(kind, numbers[kind], attacks[kind]) for kind in settings.kinds),
-        datasets=tuple(used),
-        result_codes={code: count for code, count in codes.items() if count},
-    )
+    return whole
 
 
-def _forget(settings, whole, kind, seed, rows, used, codes) -> None:
-    """One network and one group: every algorithm, measured; appended to `rows`."""
-    rng = np.random.default_rng([settings.seed, seed])
-    order = rng.permutation(whole.n)
-    train, test = whole.subset(order[: settings.points]), whole.subset(order[settings.points :][: settings.test])
-    if len(np.unique(train.y)) < 10:
-        raise WorkError("a class is missing from the training points; raise points")
-    used.append(train)
-    problem = Problem(
-        MLP(width=settings.width), train, delete=0, loss=CrossEntropyLoss(), ridge=settings.ridge * train.n
-    )
-    theta0 = problem.initial(seed)
-    eta = settings.step / (train.n * estimate_constants(problem, thetas=theta0[None]).smoothness)
-    gone = _group(settings, kind, problem, theta0, eta, rng)
-    problem = problem.deleting(gone)
+def _forget(settings: Settings, task: Task, seed: int, codes: Counter[str]) -> dict[str, _Row]:
+    """One network and one group: every algorithm, measured."""
+    problem, theta0, eta = task.problem, task.theta0, task.eta
     train_steps, spend = settings.train_steps, max(1, round(settings.share * settings.train_steps))
-    shared = {"step": eta, "train_steps": train_steps}
-    stochastic = {"method": "sgd", "batch_size": settings.batch_size, "key": seed}
+    descend = partial(descend_to_delete, problem, theta0, step=eta, train_steps=train_steps, unlearn_steps=spend)
+    rewind = partial(rewind_to_delete, problem, theta0, step=eta, train_steps=train_steps)
+    rewind_sgd = partial(rewind, method="sgd", batch_size=settings.batch_size, key=seed)
     again = retrain(problem, theta0, step=eta, steps=train_steps)
-    reference = again.theta
-    first = descend_to_delete(problem, theta0, **shared, unlearn_steps=spend)
-    trained = first.trained
-    jobs = {
+    first = descend()
+    steps, damping = settings.ascent_steps, settings.damping
+    jobs: dict[str, Callable[[], Unlearned]] = {
         "D2D": lambda: first,
-        "R2D": lambda: rewind_to_delete(problem, theta0, **shared, rewind_steps=spend),
-        "D2D, SGD": lambda: descend_to_delete(problem, theta0, **shared, unlearn_steps=spend, **stochastic),
-        "R2D, SGD": lambda: rewind_to_delete(problem, theta0, **shared, rewind_steps=spend, **stochastic),
-        "gradient ascent": lambda: gradient_ascent(problem, trained, step=eta, steps=settings.ascent_steps),
-        "gradient difference": lambda: gradient_difference(problem, trained, step=eta, steps=settings.ascent_steps),
+        "R2D": lambda: rewind(rewind_steps=spend),
+        "D2D, SGD": lambda: descend(method="sgd", batch_size=settings.batch_size, key=seed),
+        "R2D, SGD": lambda: rewind_sgd(rewind_steps=spend),
+        "gradient ascent": lambda: gradient_ascent(problem, first.trained, step=eta, steps=steps),
+        "gradient difference": lambda: gradient_difference(problem, first.trained, step=eta, steps=steps),
         "jackknife": lambda: infinitesimal_jackknife(
-            problem, trained, hessian="gauss-newton", damping=settings.damping, solver="cg"
+            problem, first.trained, hessian="gauss-newton", damping=damping, solver="cg"
         ),
-        "Newton step": lambda: newton_removal(problem, trained, hessian="gauss-newton", damping=settings.damping),
+        "Newton step": lambda: newton_removal(problem, first.trained, hessian="gauss-newton", damping=damping),
     }
     chosen = {name: job for name, job in jobs.items() if name in settings.algorithms} | {"retrained": lambda: again}
-    forgotten = train.subset(gone)
-    fresh = test.subset(rng.choice(test.n, settings.forget, replace=False))
-    level = 1.5 * float(np.mean(np.asarray(_losses(problem, trained))[gone]))
-
-    # SGD has a retrained model of its own: the one that saw the same mini-batches.
-    coupled = None
+    forgotten = problem.data.subset(np.asarray(problem.delete))
+    level = 1.5 * float(np.mean(np.asarray(point_losses(problem, first.trained))[np.asarray(problem.delete)]))
+    coupled = again.theta  # SGD has a retrained model of its own: the one that saw the same mini-batches
     if any(name.endswith("SGD") for name in chosen):
-        coupled = rewind_to_delete(problem, theta0, **shared, rewind_steps=train_steps, **stochastic).theta
+        coupled = rewind_sgd(rewind_steps=train_steps).theta
 
-    def record(name: str, theta, cost: float, seconds: float) -> None:
-        beside = coupled if coupled is not None and name.endswith("SGD") else reference
-        found = measure(problem, theta, beside, test)
-        relearn = relearn_time(problem, theta, step=eta, level=level, max_steps=train_steps)
-        numbers = [
-            found.tug_of_war, found.distance, found.function_distance, float(relearn), cost, seconds, found.forget_accuracy,
-            found.retain_accuracy, found.test_accuracy, found.forget_loss, found.retain_loss, found.test_loss,
-        ]  # fmt: skip
-        row = _Row(numbers, attack_features(problem, theta, forgotten), attack_features(problem, theta, fresh))
-        rows.setdefault(name, []).append(row)
+    def row(name: str, theta: Any, gradients: float, seconds: float) -> _Row:
+        found = asdict(measure(problem, theta, coupled if name.endswith("SGD") else again.theta, task.test))
+        found |= {"gradients": gradients, "seconds": seconds}
+        found["relearn"] = float(relearn_time(problem, theta, step=eta, level=level, max_steps=train_steps))
+        seen = attack_features(problem, theta, forgotten), attack_features(problem, theta, task.fresh)
+        return _Row({column: found[column] for column in COLUMNS}, seen)
 
-    record("trained", trained, 0.0, 0.0)
+    rows = {"trained": row("trained", first.trained, 0.0, 0.0)}
     for name, job in chosen.items():
         try:
-            answer: Unlearned = job()
-            record(name, answer.theta, answer.gradient_evaluations, answer.seconds)
+            answer = job()
+            rows[name] = row(name, answer.theta, answer.gradient_evaluations, answer.seconds)
             codes["successful"] += 1
         except WorkError as error:
             codes[f"{name}: {reason(error)}"] += 1
-            rows.setdefault(name, []).append(_Row([np.nan] * len(COLUMNS), None, None))
+            rows[name] = _NOTHING
     if "SISA" in settings.algorithms:
-        _shards(settings, problem, theta0, eta, gone, reference, test, rows, codes)
+        rows["SISA"] = _shards(settings, task, again.theta, codes)
+    return rows
 
 
-@eqx.filter_jit
-def _losses(problem: Problem, theta: jax.Array) -> jax.Array:
-    return problem.losses(theta)
-
-
-def _group(settings, kind: str, problem: Problem, theta0, eta: float, rng) -> np.ndarray:
-    """The points to forget: random ones, or those of one class that a model of the other half finds hardest."""
-    if kind == "random":
-        return np.sort(rng.choice(problem.n, settings.forget, replace=False))
-    members = np.flatnonzero(np.asarray(problem.data.y) == settings.outlier_class)
-    if len(members) < settings.forget:
-        raise WorkError(
-            f"class {settings.outlier_class} has only {len(members)} training points; raise points or lower forget"
-        )
-    losses = np.zeros(problem.n)
-    for start in range(0, len(members), settings.forget):  # in turn, each part judged by a model that never saw it
-        part = members[max(0, min(start, len(members) - settings.forget)) :][: settings.forget]
-        blind = retrain(problem.deleting(part), theta0, step=eta, steps=settings.train_steps).theta
-        losses[part] = np.asarray(_losses(problem, blind))[part]
-    return np.sort(members[np.argsort(-losses[members])][: settings.forget])
-
-
-def _shards(settings, problem, theta0, eta, gone, reference, test, rows, codes) -> None:
+def _shards(settings: Settings, task: Task, reference: Any, codes: Counter[str]) -> _Row:
     """SISA: exact by construction, so that only its accuracies and its price are of interest."""
-    model = sisa(problem, theta0, shards=settings.shards, step=eta, train_steps=settings.train_steps)
+    problem = task.problem
+    model = sisa(problem, task.theta0, shards=settings.shards, step=task.eta, train_steps=settings.train_steps)
+    gone = np.asarray(problem.delete)
     try:
         after = model.delete(gone)
     except RequestError as error:  # a shard lost all of its points
         codes[f"SISA: {reason(error)}"] += 1
-        rows.setdefault("SISA", []).append(_Row([np.nan] * len(COLUMNS), None, None))
-        return
+        return _NOTHING
     kept = np.setdiff1d(np.arange(problem.n), gone)
-    numbers = dict.fromkeys(COLUMNS, float("nan"))
-    mine, theirs = [], []
-    for name, data in (("forget", problem.data.subset(gone)), ("retain", problem.data.subset(kept)), ("test", test)):
+    parts = {"forget": problem.data.subset(gone), "retain": problem.data.subset(kept), "test": task.test}
+    numbers = dict(_NOTHING.numbers)
+    for name, data in parts.items():
         predictions = after.predict(data.x)
-        right = float(score(problem, predictions, data.y))
-        numbers[f"{name}_accuracy"] = right
+        numbers[f"{name}_accuracy"] = float(score(problem, predictions, data.y))
         numbers[f"{name}_loss"] = float(jnp.mean(jax.vmap(problem.loss.value)(predictions, data.y)))
-        mine.append(right)
-        theirs.append(float(score(problem, problem.predict(reference, data.x), data.y)))
-    numbers |= {
-        "tug_of_war": tug_of_war(mine, theirs),
-        "gradients": after.gradient_evaluations,
-        "seconds": after.seconds,
-    }
-    rows.setdefault("SISA", []).append(_Row([numbers[name] for name in COLUMNS], None, None))
+    mine = [numbers[f"{name}_accuracy"] for name in parts]
+    numbers["tug_of_war"] = tug_of_war(mine, [float(accuracy(problem, reference, data)) for data in parts.values()])
+    return _Row(numbers | {"gradients": after.gradient_evaluations, "seconds": after.seconds})
 
 
-def _attack(settings: Settings, algorithms: dict[str, list[_Row]]) -> dict[str, MembershipInference]:
-    found = {}
-    for name, rows in algorithms.items():
-        inside = [row.inside for row in rows if row.inside is not None]
-        outside = [row.outside for row in rows if row.outside is not None]
-        if inside and outside:
-            joined = np.concatenate(inside), np.concatenate(outside)
-            found[name] = membership_inference(*joined, repeats=5, seed=settings.seed)
-    return found
-
-
-# Figure and words ---------------------------------------------------------------------------------------------------
-
-
-def _draw(settings: Settings, numbers, attacks):
-    figure, grid = plt.subplots(
-        len(numbers), 5, figsize=(17.5, 4.1 * len(numbers)), layout="constrained", sharey="row", squeeze=False
-    )
-    names = list(numbers[settings.kinds[0]])
+def draw(data: xr.Dataset, settings: Settings) -> dict[str, Figure]:
+    """A row for every kind of group: what each algorithm reaches, what it costs, and what the attack finds."""
+    figure, axes = panels(len(settings.kinds), 5, width=3.5, height=4.3, sharey="row")
+    names = data["algorithm"].values
     places = np.arange(len(names))[::-1]
-    colors = [FULL if name == "trained" else INK if name == "retrained" else RETAINED for name in names]
-    panels = (
-        ("tug_of_war", "tug of war (1 = as retrained)", "linear"),
-        ("distance", "‖θ − θ_retrained‖ (SGD: on the same batches)", "linear"),
-        ("relearn", "steps to relearn (few = remembered)", "symlog"),
-        ("gradients", "gradients spent", "symlog"),
-    )
-    for row, kind in enumerate(numbers):
-        for panel, (column, label, scale) in zip(grid[row], panels, strict=False):
-            values = np.array([numbers[kind][name][:, COLUMNS.index(column)] for name in names])
-            middle = _means(values)
-            panel.barh(places, np.nan_to_num(middle), color=colors, alpha=0.6)
-            for place, points in zip(places, values, strict=True):
-                panel.plot(points, np.full(len(points), place), "o", color=INK, ms=2.5, alpha=0.7)
-            panel.set(xlabel=label, xscale=scale, yticks=places, yticklabels=names)
+    colors = [{"trained": FULL, "retrained": INK}.get(name, RETAINED) for name in names]
+    for kind, row in zip(settings.kinds, axes, strict=True):
+        here = data.sel(kind=kind)
+        for ax, (column, (label, scale)) in zip(row, PANELS.items(), strict=False):
+            values = here["measure"].sel(column=column)
+            ax.barh(places, np.nan_to_num(values.mean("seed").values), color=colors, alpha=0.6)
+            for place, points in zip(places, values.values, strict=True):
+                ax.plot(points, np.full(len(points), place), "o", color=INK, ms=2.5, alpha=0.7)
+            ax.set(xlabel=label, xscale=scale, yticks=places, yticklabels=names)
             if column == "tug_of_war":
-                panel.set_xlim(max(0.0, float(np.nanmin(values)) - 0.1), 1.0)
-        panel = grid[row, 4]
-        for place, name, color in zip(places, names, colors, strict=True):
-            attack = attacks[kind].get(name)
-            if attack is not None:
-                panel.plot([attack.low, attack.high], [place, place], color=color, lw=3, alpha=0.6)
-                panel.plot(attack.auroc, place, "o", color=INK, ms=4)
-        panel.axvline(0.5, color=MUTED, lw=1.0)
-        panel.set(xlabel="attack's AUROC, 95 % interval (½ = blind)")
-        panel.set_title(_verdict(attacks[kind]).replace(": ", ":\n").replace("; ", ";\n"), fontsize=9.5)
-        grid[row, 0].set_title(f"{SETS[kind]}:\n{_winner(numbers[kind])}", fontsize=9.5)
-    return figure
+                ax.set_xlim(max(0.0, float(values.min()) - 0.1), 1.02)
+            elif scale == "symlog":
+                ax.set_xlim(0.0, max(12.0, 1.2 * float(values.max())))
+        row[0].set_title(f"{SETS[kind]}:\n{_winner(here)}")
+        _draw_attack(row[4], here, places, colors)
+    return {"mlp_unlearning": figure}
 
 
-def _means(values: np.ndarray) -> np.ndarray:
-    """The mean over seeds of every algorithm, NaN where no seed has a value."""
-    known = np.isfinite(values)
-    return np.where(
-        known.any(axis=1), np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1), np.nan
-    )
+def _draw_attack(ax: Axes, here: xr.Dataset, places: np.ndarray, colors: list[str]) -> None:
+    for place, color, (low, middle, high) in zip(places, colors, here["auroc"].values, strict=True):
+        ax.plot([low, high], [place, place], color=color, lw=3, alpha=0.6)
+        ax.plot(middle, place, "o", color=INK, ms=4)
+    ax.axvline(0.5, color=MUTED, lw=1.0)
+    ax.set_xlabel("attack's AUROC, 95 % interval (½ = blind)")
+    ax.set_title(_verdict(here).replace(": ", ":\n").replace("; ", ";\n"))
 
 
-def _winner(numbers: dict[str, np.ndarray]) -> str:
-    rivals = {name: values for name, values in numbers.items() if name not in ("trained", "retrained")}
-    means = _means(np.array([values[:, 0] for values in rivals.values()]))
-    best = list(rivals)[int(np.nanargmax(means))]
-    return f"best tug of war {best} {np.nanmax(means):.3f}"
+def _winner(here: xr.Dataset) -> str:
+    means = here["measure"].sel(column="tug_of_war").mean("seed").drop_sel(algorithm=["trained", "retrained"])
+    best = means.isel(algorithm=int(np.nanargmax(means.values)))
+    return f"best tug of war {best['algorithm'].item()} {float(best):.3f}"
 
 
-def _verdict(attacks: dict[str, MembershipInference]) -> str:
-    before, never = attacks["trained"], attacks["retrained"]
-    if not before.detects:
-        return f"attack blind on the trained model ({before.auroc:.2f}): proves nothing"
-    if never.detects:
-        return f"trained {before.auroc:.2f}; retrained {never.auroc:.2f} too: the points differ, not only memory"
-    still = sum(attack.detects for name, attack in attacks.items() if name != "trained")
-    return f"trained {before.auroc:.2f}, retrained {never.auroc:.2f}; detects after {still} of {len(attacks) - 2}"
+def _verdict(here: xr.Dataset) -> str:
+    attacked = here.sel(algorithm=here["auroc"].notnull().all("quantile"))
+    before, never = (float(attacked["auroc"].sel(algorithm=one, quantile="auroc")) for one in ("trained", "retrained"))
+    detects = dict(zip(attacked["algorithm"].values, attacked["detects"].values, strict=True))
+    if not detects.pop("trained"):
+        return f"attack blind on the trained model ({before:.2f}): proves nothing"
+    if detects.pop("retrained"):
+        return f"trained {before:.2f}; retrained {never:.2f} too: the points differ, not only memory"
+    return f"trained {before:.2f}, retrained {never:.2f}; detects after {sum(detects.values())} of {len(detects)}"
 
 
-def _say(kind: str, numbers: dict[str, np.ndarray], attacks: dict[str, MembershipInference]) -> str:
-    lines = [f"{SETS[kind]}: {_verdict(attacks)}"]
-    for name, values in numbers.items():
-        mean = dict(zip(COLUMNS, _means(values.T), strict=True))
-        seconds = np.min(values[:, COLUMNS.index("seconds")])  # the first run compiles
-        attack = f", attack {attacks[name].auroc:.3f}" if name in attacks else ""
-        lines.append(
-            f"  {name}: tug of war {mean['tug_of_war']:.3f}, forget / retain / test {mean['forget_accuracy']:.3f} / "
-            f"{mean['retain_accuracy']:.3f} / {mean['test_accuracy']:.3f}, distance {mean['distance']:.3g} (outputs "
-            f"{mean['function_distance']:.3g}){attack}, relearns in {mean['relearn']:.0f}, {mean['gradients']:.0f} gradients, "
-            f"{seconds * 1e3:.0f} ms at best"
-        )
+def tell(data: xr.Dataset, settings: Settings) -> str:
+    """The attack's verdict on every kind of group, and all measures of every algorithm."""
+    lines = []
+    for kind in settings.kinds:
+        here = data.sel(kind=kind)
+        lines.append(f"{SETS[kind]}: {_verdict(here)}")
+        for name in here["algorithm"].values:
+            values = here["measure"].sel(algorithm=name)
+            mean = dict(zip(COLUMNS, values.mean("seed").values, strict=True))
+            seconds = float(values.sel(column="seconds").min(skipna=False))  # the first run compiles
+            auroc = float(here["auroc"].sel(algorithm=name, quantile="auroc"))
+            attack = f", attack {auroc:.3f}" if np.isfinite(auroc) else ""
+            lines.append(
+                f"  {name}: tug of war {mean['tug_of_war']:.3f}, forget / retain / test {mean['forget_accuracy']:.3f} / "
+                f"{mean['retain_accuracy']:.3f} / {mean['test_accuracy']:.3f}, distance {mean['distance']:.3g} (outputs "
+                f"{mean['function_distance']:.3g}){attack}, relearns in {mean['relearn']:.0f}, {mean['gradients']:.0f} "
+                f"gradients, {seconds * 1e3:.0f} ms at best"
+            )
     return "\n".join(lines)

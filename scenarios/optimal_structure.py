@@ -7,7 +7,9 @@ horizons T·λ_min, and a random or the highest-leverage deleted point. Networks
 arc ("singular"): how often is counted over seeds, and one is shown with its switching function.
 """
 
+import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -23,17 +25,27 @@ from homotopy import (
     Problem,
     RequestError,
     SearchResult,
-    WorkError,
     datasets,
     leave_one_out,
     search,
     switching_function,
 )
-from homotopy.run import Progress, Range, RunResult, Seed, check, need
+from homotopy.run import Progress, Range, Seed, check, codes_of, grid, need, record
 from homotopy.scheduler import gains, spoken_gain
-from homotopy.viz import FULL, INK, MUTED, RETAINED, SERIES, plot_schedule
+from homotopy.viz import (
+    FULL,
+    INK,
+    MUTED,
+    RETAINED,
+    SERIES,
+    legend_below,
+    plot_bars,
+    plot_exceedance,
+    plot_schedule,
+    plot_stacked,
+)
 
-from ._instances import random_instance, reason
+from ._instances import Instance, random_instance
 
 DELETED = ("random", "high-leverage")
 KINDS = ("reached", "dual", "value-function", "local")
@@ -67,140 +79,78 @@ class Settings:
 QUICK = Settings(dims=(1, 2, 5), spans=(2.0,), instances=20, programs=2, decays=0, networks=0)
 
 
-def run(settings: Settings, progress: Progress) -> RunResult:
-    """Search every problem, count, draw."""
+def compute(settings: Settings, progress: Progress) -> xr.Dataset:
+    """Search every problem; the linear decays; the networks."""
     check(settings)
     if settings.programs:
         need("certify", "the certificates of --programs (0 leaves them out)")
-    shape = (len(settings.dims), len(settings.spans), len(DELETED), settings.instances)
-    names = ("energy", "baseline", "step", "lower_bound", "residual")
-    numbers = {name: np.full(shape, np.nan) for name in names}
-    switches, kinds = np.zeros(shape, int), np.zeros(shape, int)
-    beyond = []
-    with progress.task("linear problems", kinds.size) as advance:
-        for at in np.ndindex(shape):
-            given = _given(settings, at)
-            window = {"s": given.s, "t1": given.t1}
-            best = search(given.problem, given.theta0, **window, family="bang-bang", certify="auto" if _program(
-                settings, at) else "none")  # fmt: skip
-            if best.certificate.kind == "local":
-                best = _dual(given, best)
-            step = search(given.problem, given.theta0, **window, family="step", certify="none")
-            for name, value in zip(
-                names,
-                (
-                    best.energy,
-                    best.baseline_energy,
-                    step.energy,
-                    best.certificate.lower_bound,
-                    best.pontryagin_residual,
-                ),
-                strict=True,
-            ):
-                numbers[name][at] = value
-            switches[at], kinds[at] = best.switches, KINDS.index(best.certificate.kind)
-            if best.switches > 2 * settings.dims[at[0]] - 1 and best.certificate.kind != "reached":
-                beyond.append(f"seed {_seed(settings, at)}, d = {settings.dims[at[0]]}")
-            advance()
-    decays = _decays(settings, progress)
-    codes = Counter(successful=kinds.size)
-    networks = _networks(settings, progress, codes)
-    data = _records(settings, numbers, switches, kinds, decays, networks)
-    return RunResult(
-        figures={"optimal_structure": _draw(settings, data, networks)},
-        data=data,
-        summary=_summary(settings, data, beyond, networks),
-        result_codes=codes,
-    )
 
+    def given(d: int, instance: int, span: float, deleted: str) -> Instance:
+        seed = settings.seed + instance + 10_000 * settings.dims.index(d)
+        return random_instance(seed, d, 20 + 4 * d, span, deleted=deleted)
 
-def _seed(settings: Settings, at: tuple[int, ...]) -> int:
-    return settings.seed + at[3] + 10_000 * at[0]
+    def cell(d: int, span: float, deleted: str, instance: int) -> dict[str, float]:
+        problem, theta0, s, t1 = given(d, instance, span, deleted)
+        program = d <= 10 and instance < settings.programs
+        best = search(problem, theta0, s=s, t1=t1, family="bang-bang", certify="auto" if program else "none")
+        if best.certificate.kind == "local":
+            with suppress(RequestError):  # the deleted residual changes its sign under some schedule
+                best = search(problem, theta0, s=s, t1=t1, family="bang-bang", certify="dual")
+        step = search(problem, theta0, s=s, t1=t1, family="step", certify="none")
+        return {
+            "energy": best.energy, "baseline": best.baseline_energy, "step": step.energy,
+            "lower_bound": best.certificate.lower_bound, "residual": best.pontryagin_residual,
+            "switches": best.switches, "certificate": KINDS.index(best.certificate.kind),
+        }  # fmt: skip
 
+    def decay(d: int, decay: int) -> dict[str, float]:
+        problem, theta0, s, t1 = given(d, decay, settings.spans[len(settings.spans) // 2], "random")
+        best, linear = (
+            search(problem, theta0, s=s, t1=t1, family=family, certify="none") for family in ("bang-bang", "linear")
+        )
+        return {"linear_decay": linear.energy / best.energy if best.energy > 0 else np.inf}
 
-def _given(settings: Settings, at: tuple[int, ...]):
-    d = settings.dims[at[0]]
-    return random_instance(_seed(settings, at), d, 20 + 4 * d, settings.spans[at[1]], deleted=DELETED[at[2]])
-
-
-def _program(settings: Settings, at: tuple[int, ...]) -> bool:
-    return settings.dims[at[0]] <= 10 and at[3] < settings.programs
-
-
-def _dual(given, best: SearchResult) -> SearchResult:
-    """The same search with the convex dual, where that applies."""
-    try:
-        return search(given.problem, given.theta0, s=given.s, t1=given.t1, family="bang-bang", certify="dual")
-    except RequestError:  # the deleted residual changes its sign under some schedule
-        return best
-
-
-def _decays(settings: Settings, progress: Progress) -> np.ndarray:
-    """E of the best linear decay over E* (dims, decays), at the middle horizon."""
-    found = np.full((len(settings.dims), settings.decays), np.nan)
-    span = settings.spans[len(settings.spans) // 2]
-    with progress.task("linear decays", found.size) as advance:
-        for i, d in enumerate(settings.dims):
-            for k in range(settings.decays):
-                given = random_instance(settings.seed + k + 10_000 * i, d, 20 + 4 * d, span)
-                best, linear = (
-                    search(given.problem, given.theta0, s=given.s, t1=given.t1, family=family, certify="none")
-                    for family in ("bang-bang", "linear")
-                )
-                found[i, k] = linear.energy / best.energy if best.energy > 0 else np.inf
-                advance()
-    return found
-
-
-def _networks(
-    settings: Settings, progress: Progress, codes: Counter[str]
-) -> list[tuple[Problem, np.ndarray, np.ndarray, SearchResult]]:
-    """(problem, θ₀, θ*₋, result) of every network whose cold leave-one-out optimum exists."""
-    found = []
-    with progress.task("networks", settings.networks) as advance:
-        for seed in range(settings.seed, settings.seed + settings.networks):
-            data = datasets.teacher_student(seed=seed)
-            row = int(np.argmax(np.abs(np.asarray(data.y))))
-            problem = Problem(MLP(width=3), data, delete=row, ridge=settings.ridge)
-            theta0 = np.asarray(problem.initial(seed))
-            try:
-                target = np.asarray(leave_one_out(problem, start="cold", theta0=theta0).theta)
-                result = search(
-                    problem, theta0, t1=settings.network_t1, family=Levels(starts=6, seed=seed), target=target
-                )  # fmt: skip
-            except WorkError as error:
-                codes[f"network {seed}: {reason(error)}"] += 1
-                advance()
-                continue
-            codes["successful"] += 1
-            found.append((problem, theta0, target, result))
-            advance()
-    return found
-
-
-def _is_singular(result: SearchResult) -> bool:
-    return any(arc.kind == "singular" for arc in result.structure)
-
-
-def _records(settings, numbers, switches, kinds, decays, networks) -> xr.Dataset:
-    dims = ("d", "span", "deleted", "instance")
-    variables: dict[str, Any] = {name: (dims, values) for name, values in numbers.items()}
-    variables |= {
-        "switches": (dims, switches),
-        "certificate": (dims, kinds),
-        "linear_decay": (("d", "decay"), decays),
-        "network_ratio": (("network",), [result.ratio for *_, result in networks]),
-        "network_switches": (("network",), [result.switches for *_, result in networks]),
-        "network_singular": (("network",), [int(_is_singular(result)) for *_, result in networks]),
-    }
-    data = xr.Dataset(
-        variables,
-        coords={"d": list(settings.dims), "span": list(settings.spans), "deleted": list(DELETED)},
-        attrs={f"network_{k}": result.to_json() for k, (*_, result) in enumerate(networks)},
-    )
+    instances = {"instance": range(settings.instances)}
+    axes = {"d": settings.dims, "span": settings.spans, "deleted": DELETED} | instances
+    parts = [grid(axes, cell, progress, "linear problems")]
+    if settings.decays:
+        parts.append(grid({"d": settings.dims, "decay": range(settings.decays)}, decay, progress, "linear decays"))
+    if settings.networks:
+        seeds = range(settings.seed, settings.seed + settings.networks)
+        parts.append(grid({"network": seeds}, lambda network: _network(settings, network), progress, "networks"))
+    data = xr.merge(parts, combine_attrs="drop")
     data["certificate"].attrs["kinds"] = ", ".join(f"{k} {kind}" for k, kind in enumerate(KINDS))
-    data["linear_decay"].attrs["long_name"] = "E(best linear decay) / E*"
-    return data
+    if settings.decays:
+        data["linear_decay"].attrs["long_name"] = "E(best linear decay) / E*"
+    return record(data, codes=sum((Counter(codes_of(part)) for part in parts), Counter()))
+
+
+def _network(settings: Settings, seed: int) -> dict[str, Any]:
+    """The best ε(t) of a network whose cold leave-one-out optimum exists, and its switching function."""
+    data = datasets.teacher_student(seed=seed)
+    row = int(np.argmax(np.abs(np.asarray(data.y))))
+    problem = Problem(MLP(width=3), data, delete=row, ridge=settings.ridge)
+    theta0, t1 = np.asarray(problem.initial(seed)), settings.network_t1
+    target = np.asarray(leave_one_out(problem, start="cold", theta0=theta0).theta)
+    found = search(problem, theta0, t1=t1, family=Levels(starts=6, seed=seed), target=target)
+    edges = np.linspace(0.0, t1, 601)
+    sigma = switching_function(problem, found.schedule, theta0, t1=t1, ts=np.linspace(0.0, t1, 401), target=target)
+    return {
+        "network_ratio": found.ratio,
+        "network_residual": found.pontryagin_residual,
+        "network_switches": float(found.switches),
+        "network_singular": float(any(arc.kind == "singular" for arc in found.structure)),
+        "network_epsilon": ("middle", np.asarray(found.schedule(0.5 * (edges[1:] + edges[:-1])))),
+        "network_sigma": ("time", np.asarray(sigma)),
+        "network_result": found.to_json(),
+    }
+
+
+def _networks(data: xr.Dataset) -> xr.Dataset | None:
+    """Those of the networks that have an answer."""
+    if "network" not in data.dims or not (known := np.isfinite(data["network_ratio"].values)).any():
+        return None
+    return data[[name for name in data if str(name).startswith("network_")]].isel(network=known)
 
 
 def _loses(values: np.ndarray, best: np.ndarray, baseline: np.ndarray) -> np.ndarray:
@@ -208,46 +158,13 @@ def _loses(values: np.ndarray, best: np.ndarray, baseline: np.ndarray) -> np.nda
     return values - best > LOST * best + 1e-12 * baseline
 
 
-def _draw(settings: Settings, data: xr.Dataset, networks) -> plt.Figure:
-    rows = 2 if networks else 1
-    figure = plt.figure(figsize=(13.2, 4.3 * rows), layout="constrained")
-    grid = figure.add_gridspec(rows, 4)
-    labels = [str(d) for d in settings.dims]
-    every = range(len(settings.dims))
-    counts = _switch_counts(data)
-    ax = figure.add_subplot(grid[0, 0])
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    _stacked(ax, labels, shares, [f"{k}" for k in range(counts.shape[1])], "switches")
-    ax.set(title=f"switches inside (s, T) ({int(counts.sum())} problems)", ylabel="share of the problems")
-    ax = figure.add_subplot(grid[0, 1])
-    for i, d in enumerate(settings.dims):
-        ratio = (data["baseline"] / data["energy"].clip(min=1e-300)).values[i].ravel()
-        x = np.sort(np.clip(ratio, 1.0, 1e6))
-        ax.plot(x, 1.0 - np.arange(len(x)) / len(x), "-", drawstyle="steps-post", color=SERIES[i % 7], label=f"d = {d}")
-    ax.set(xscale="log", xlabel="gain E(1_[0,s]) / E*  (∞ drawn at 10⁶)", ylabel="share of problems with a larger gain")
-    ax.set_title("dropping at s loses to the best ε(t)")
-    ax.legend(fontsize=8)
-    ax = figure.add_subplot(grid[0, 2])
-    kinds = np.stack([np.bincount(data["certificate"].values[i].ravel(), minlength=len(KINDS)) for i in every])
-    _stacked(ax, labels, kinds / kinds.sum(axis=1, keepdims=True), list(KINDS), "certificate")
-    ax.set(title="what proves it", ylabel="share of the problems")
-    ax = figure.add_subplot(grid[0, 3])
-    lost = _lost(data)
-    width = 0.8 / len(lost)
-    for k, (name, shares) in enumerate(lost.items()):
-        ax.bar(np.arange(len(labels)) + (k - 1) * width, shares, width, color=SERIES[k], label=name)
-    ax.set_xticks(range(len(labels)), labels)
-    ax.set(ylim=(0, 1), xlabel="dimension d", ylabel=f"share that loses > {LOST:.1%} of E*")
-    ax.set_title("which family is not enough")
-    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13))
-    if networks:
-        _draw_network(figure, grid, networks)
-    return figure
+def _certified(data: xr.Dataset) -> np.ndarray:
+    return data["certificate"].values != KINDS.index("local")
 
 
 def _switch_counts(data: xr.Dataset) -> np.ndarray:
-    most = int(data["switches"].max()) + 1
-    return np.stack([np.bincount(row.ravel(), minlength=most) for row in data["switches"].values])
+    switches = data["switches"].values.astype(int)
+    return np.stack([np.bincount(row.ravel(), minlength=switches.max() + 1) for row in switches])
 
 
 def _lost(data: xr.Dataset) -> dict[str, np.ndarray]:
@@ -257,86 +174,111 @@ def _lost(data: xr.Dataset) -> dict[str, np.ndarray]:
         "1_[0,s]": _loses(base, best, base).mean(axis=(1, 2, 3)),
         "best single step": _loses(step, best, base).mean(axis=(1, 2, 3)),
     }
-    if data.sizes["decay"]:
+    if "linear_decay" in data:
         found["best linear decay"] = (data["linear_decay"].values > 1 + LOST).mean(axis=1)
     return found
 
 
-def _stacked(ax: Axes, labels: list[str], shares: np.ndarray, names: list[str], title: str) -> None:
-    colors = [SERIES[k % 7] for k in range(len(names))]
-    bottom = np.zeros(len(labels))
-    for k, name in enumerate(names):
-        ax.bar(labels, shares[:, k], bottom=bottom, color=colors[k], label=name, width=0.75)
-        for i, share in enumerate(shares[:, k]):
-            if share > 0.06:
-                ax.text(i, bottom[i] + 0.5 * share, f"{share:.0%}", ha="center", va="center", fontsize=8, color="white")
-        bottom += shares[:, k]
-    ax.set_xlabel("dimension d")
-    ax.legend(title=title, fontsize=8, title_fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
+def draw(data: xr.Dataset, settings: Settings) -> dict[str, plt.Figure]:
+    """How many switches, what they gain, what proves it, which family is not enough; the networks."""
+    networks = _networks(data)
+    figure = plt.figure(figsize=(13.2, 4.6 if networks is None else 8.6), layout="constrained")
+    places = figure.add_gridspec(1 if networks is None else 2, 4)
+    switching, gaining, proving, losing = (figure.add_subplot(places[0, k]) for k in range(4))
+    labels = [str(d) for d in settings.dims]
+    counts = _switch_counts(data)
+    _stacked(switching, labels, counts, [f"{k}" for k in range(counts.shape[1])], "switches")
+    switching.set_title(f"switches inside (s, T) ({int(counts.sum())} problems)")
+    gain = (data["baseline"] / data["energy"].clip(min=1e-300)).values
+    for i, d in enumerate(settings.dims):
+        plot_exceedance(np.clip(gain[i].ravel(), 1.0, 1e6), gaining, color=SERIES[i % 7], label=f"d = {d}")
+    gaining.set(xscale="log", xlabel="gain E(1_[0,s]) / E*  (∞ drawn at 10⁶)")
+    gaining.set(ylabel="share of problems with a larger gain", title="dropping at s loses to the best ε(t)")
+    gaining.legend()
+    kinds = [np.bincount(row.ravel().astype(int), minlength=len(KINDS)) for row in data["certificate"].values]
+    _stacked(proving, labels, np.stack(kinds), list(KINDS), "certificate")
+    proving.set_title("what proves it")
+    plot_bars(labels, _lost(data), losing)
+    losing.set(ylim=(0, 1), xlabel="dimension d", ylabel=f"share that loses > {LOST:.1%} of E*")
+    losing.set_title("which family is not enough")
+    legend_below(losing, columns=1)
+    if networks is not None:
+        _draw_weights(figure.add_subplot(places[1, :2]), networks, settings)
+        _draw_sigma(figure.add_subplot(places[1, 2:]), networks, settings)
+    return {"optimal_structure": figure}
 
 
-def _draw_network(figure: plt.Figure, grid, networks) -> None:
-    """The networks' schedules, and σ(t) of the one that a single step serves worst."""
-    shown = max(networks, key=lambda found: (_is_singular(found[3]), found[3].ratio))
-    problem, theta0, target, result = shown
-    t1 = result.structure[-1].end
-    ax = figure.add_subplot(grid[1, :2])
-    edges = np.linspace(0.0, t1, 601)
-    levels = np.stack([np.asarray(other.schedule(0.5 * (edges[1:] + edges[:-1]))) for *_, other in networks])
+def _stacked(ax: Axes, labels: list[str], counts: np.ndarray, names: list[str], title: str) -> None:
+    """The share of each of `names` among the problems of each dimension, from `counts` (dimensions, names)."""
+    plot_stacked(labels, dict(zip(names, (counts / counts.sum(axis=1, keepdims=True)).T, strict=True)), ax)
+    ax.set(xlabel="dimension d", ylabel="share of the problems")
+    legend_below(ax).set_title(title)
+
+
+def _draw_weights(ax: Axes, networks: xr.Dataset, settings: Settings) -> None:
+    """ε(t) of every network, a strip each."""
+    count, t1 = networks.sizes["network"], settings.network_t1
+    edges = np.linspace(0.0, t1, networks.sizes["middle"] + 1)
     two = LinearSegmentedColormap.from_list("epsilon", [RETAINED, "#F2F2F2", FULL])
-    shade = ax.pcolormesh(edges, np.arange(len(networks) + 1), levels, cmap=two, vmin=0.0, vmax=1.0, rasterized=True)
-    ax.hlines(np.arange(1, len(networks)), 0.0, t1, color="white", lw=3)
+    levels = networks["network_epsilon"].values
+    shade = ax.pcolormesh(edges, np.arange(count + 1), levels, cmap=two, vmin=0.0, vmax=1.0, rasterized=True)
+    ax.hlines(np.arange(1, count), 0.0, t1, color="white", lw=3)
+    told = zip(networks["network_ratio"].values, networks["network_switches"].values, strict=True)
     ax.set_yticks(
-        np.arange(len(networks)) + 0.5,
-        [f"{spoken_gain(other.ratio, 3)}\n{other.switches} switches" for *_, other in networks], fontsize=8,
-    )  # fmt: skip
-    figure.colorbar(shade, ax=ax, label="weight ε(t)", shrink=0.8)
-    singular = sum(_is_singular(found[3]) for found in networks)
+        np.arange(count) + 0.5, [f"{spoken_gain(ratio, 3)}\n{switches:g} switches" for ratio, switches in told]
+    )
+    ax.figure.colorbar(shade, ax=ax, label="weight ε(t)", shrink=0.8)
+    singular = int(networks["network_singular"].sum())
     ax.set(xlabel="time t", ylabel="gain over ε ≡ 0")
-    ax.set_title(f"best ε(t) of {len(networks)} networks: {singular} with a singular arc (0 < ε < 1)")
-    ax = figure.add_subplot(grid[1, 2:])
-    ts = np.linspace(0.0, t1, 401)
-    sigma = np.asarray(switching_function(problem, result.schedule, theta0, t1=t1, ts=ts, target=target))
-    size = max(float(np.abs(sigma).max()), 1e-300)
+    ax.set_title(f"best ε(t) of {count} networks: {singular} with a singular arc (0 < ε < 1)")
+
+
+def _draw_sigma(ax: Axes, networks: xr.Dataset, settings: Settings) -> None:
+    """σ(t) of the network that a single step serves worst."""
+    rank = zip(networks["network_singular"].values, networks["network_ratio"].values, strict=True)
+    shown = networks.isel(network=max(enumerate(rank), key=lambda pair: pair[1])[0])
+    result = SearchResult.from_dict(json.loads(str(shown["network_result"].values)))
+    sigma, t1 = shown["network_sigma"].values, settings.network_t1
+    sigma = sigma / max(float(np.abs(sigma).max()), 1e-300)
+    ts = np.linspace(0.0, t1, len(sigma))
     ax.axhline(0.0, color=MUTED, lw=0.8)
-    ax.plot(ts, sigma / size, color=INK, lw=1.4, label="σ(t), scaled")
-    below, above = (np.where(sign * sigma > 0, sigma / size, 0.0) for sign in (-1, 1))
-    ax.fill_between(ts, below, 0.0, color=FULL, alpha=0.25, lw=0, label="σ < 0: ε = 1 is better")
-    ax.fill_between(ts, above, 0.0, color=RETAINED, alpha=0.25, lw=0, label="σ > 0: ε = 0 is better")
+    ax.plot(ts, sigma, color=INK, lw=1.4, label="σ(t), scaled")
+    for color, side, label in ((FULL, sigma.clip(max=0.0), "σ < 0: ε = 1 is better"),
+                               (RETAINED, sigma.clip(min=0.0), "σ > 0: ε = 0 is better")):  # fmt: skip
+        ax.fill_between(ts, side, 0.0, color=color, alpha=0.25, lw=0, label=label)
     plot_schedule(result.schedule, t1, ax, color=SERIES[3], label="ε(t)")
     ax.set(ylim=(-1.15, 1.15), ylabel="ε(t) and σ(t)/max|σ|")
     ax.set_title(f"one of them: gain {spoken_gain(result.ratio)}, Pontryagin residual {result.pontryagin_residual:.1e}")
-    ax.legend(fontsize=8, loc="lower right")
+    legend_below(ax, columns=4)
 
 
-def _summary(settings: Settings, data: xr.Dataset, beyond: list[str], networks) -> str:
-    best, base = data["energy"].values, data["baseline"].values
-    certified = data["certificate"].values != KINDS.index("local")
+def tell(data: xr.Dataset, settings: Settings) -> str:
+    """What loses to the best ε(t) and how often, by dimension and horizon; the bound on the switches; the networks."""
+    best, base, certified = data["energy"].values, data["baseline"].values, _certified(data)
+    loses, counts, lost = _loses(base, best, base), _switch_counts(data), _lost(data)
     lines = [
-        f"{best.size} linear problems: 1_[0,s] loses on {_loses(base, best, base).mean():.0%} "
-        f"(certified ones: {_loses(base, best, base)[certified].mean():.0%} of {int(certified.sum())}), "
+        f"{best.size} linear problems: 1_[0,s] loses on {loses.mean():.0%} "
+        f"(certified ones: {loses[certified].mean():.0%} of {int(certified.sum())}), "
         f"median gain {spoken_gain(float(np.median(gains(base, best))))}; "
         f"largest Pontryagin residual {np.nanmax(data['residual'].values):.1e}; "
         f"bounds above the energy: {int(np.sum(data['lower_bound'].values > best * (1 + 1e-9) + 1e-13 * base))}"
     ]
-    counts, lost = _switch_counts(data), _lost(data)
     for i, d in enumerate(settings.dims):
         shares = ", ".join(f"{k} on {count / counts[i].sum():.1%}" for k, count in enumerate(counts[i]) if count)
         families = ", ".join(f"{name} {values[i]:.0%}" for name, values in lost.items())
         lines.append(f"  d = {d}: switches {shares}; loses: {families}; certified {certified[i].mean():.0%}")
     for j, span in enumerate(settings.spans):
-        told = (f"{kind} point {_loses(base[:, j, k], best[:, j, k], base[:, j, k]).mean():.0%}"
-                for k, kind in enumerate(DELETED))  # fmt: skip
+        told = (f"{kind} point {loses[:, j, k].mean():.0%}" for k, kind in enumerate(DELETED))
         lines.append(f"  T·λ_min = {span:g}: 1_[0,s] loses with a {', a '.join(told)}")
-    lines.append(
-        f"more than 2d − 1 switches: {', '.join(beyond) if beyond else 'none'} (bound of the theory for E* > 0)"
-    )
-    if networks:
-        singular = sum(_is_singular(found[3]) for found in networks)
-        worst = max(found[3].pontryagin_residual for found in networks)
+    most = 2 * np.array(settings.dims)[:, None, None, None] - 1
+    many = (data["switches"].values > most) & (data["certificate"].values != KINDS.index("reached"))
+    beyond = [f"seed {settings.seed + k + 10_000 * i}, d = {settings.dims[i]}" for i, _, _, k in np.argwhere(many)]
+    lines.append(f"more than 2d − 1 switches: {', '.join(beyond) or 'none'} (bound of the theory for E* > 0)")
+    if (networks := _networks(data)) is not None:
         lines.append(
-            f"{len(networks)} networks: {singular} with a singular arc; gains "
-            + ", ".join(spoken_gain(found[3].ratio) for found in networks)
-            + f"; largest Pontryagin residual {worst:.1e} (local optima: no bound is proven for networks)"
+            f"{networks.sizes['network']} networks: {int(networks['network_singular'].sum())} with a singular arc; gains "
+            + ", ".join(map(spoken_gain, networks["network_ratio"].values.tolist()))
+            + f"; largest Pontryagin residual {networks['network_residual'].values.max():.1e} (local optima: no bound is "
+            "proven for networks)"
         )
     return "\n".join(lines)

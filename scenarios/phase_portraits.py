@@ -5,48 +5,49 @@ late is much worse than never using it; (b) a well-chosen switch time beats leav
 start every ε > 0 is worse; (d) the best linear decay is no match for the best step. E = ½‖θ(T) − θ*₋‖².
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
-import equinox as eqx
-import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
 from homotopy import (
     AbstractSchedule,
-    Constant,
     LinearDecay,
-    LinearRegression,
-    PolynomialDecay,
-    Problem,
     Step,
-    Trajectory,
     WorkError,
-    datasets,
     describe,
-    energy,
-    leave_one_out,
-    pontryagin_residual,
-    search,
-    simulate,
+    parse,
     surface,
 )
-from homotopy.run import Progress, Range, RunResult, Seed, check
+from homotopy.run import Progress, Range, Seed, check, record
 from homotopy.viz import (
     FULL,
     RETAINED,
     SERIES,
+    Plane,
     animate_phase,
     bounds_of,
     landmark_handles,
+    panels,
+    phase_plane,
+    plot_curve,
     plot_field,
     plot_landmarks,
     plot_levels,
-    plot_trajectory,
 )
+
+from ._portraits import DECAYS, HELD, Instance, best_linear, energies, every_weight_hurts, looked_through, path_of
+
+_RATIOS = ("late_over_leave_out", "best_step_over_leave_out", "best_rival_over_leave_out", "linear_over_step")
+_TIMES = 120  # of a curve
+_COLORS = {
+    "ε ≡ 0": RETAINED, "late step": FULL, "best step": SERIES[2], "short step": FULL, "linear decay": SERIES[3],
+    "best linear decay": SERIES[3],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,208 +77,156 @@ class Settings:
 QUICK = Settings(problems=8, starts=6, decays=5, frames=0)
 
 
-@dataclass(frozen=True)
-class Instance:
-    """One problem, one start, and what the best step gains there."""
-
-    problem: Problem
-    theta0: np.ndarray
-    t1: float
-    leave_out: float
-    best: float
-    tau: float
-    late: float
-
-
-def run(settings: Settings, progress: Progress) -> RunResult:
-    """Look through the problems, then draw the four panels and the animation."""
+def compute(settings: Settings, progress: Progress) -> xr.Dataset:
+    """Look through the problems; the curves, the fields and the level sets of the four panels."""
     check(settings)
     rng = np.random.default_rng(settings.seed)
     instances: list[Instance] = []
     with progress.task("looking for instances", settings.problems) as advance:
         for index in range(settings.problems):
-            instances += _instances(settings, settings.seed + index, rng)
+            instances += looked_through(
+                settings.seed + index, rng, n=settings.n, noise=settings.noise, starts=settings.starts,
+                horizon=settings.horizon, late=settings.late,
+            )  # fmt: skip
             advance(1)
-    gains = [instance for instance in instances if 0 < instance.tau < instance.t1 and instance.best > 0]
+    gains = [one for one in instances if 0 < one.tau < one.t1 and one.best > 0]
     if not gains:
         raise WorkError("no instance where a step beats ε ≡ 0 was found; raise problems or starts, or change seed")
     # (a) and (b) show the same instance: the one on which the smaller of both effects is largest.
     gains.sort(key=lambda i: min(i.leave_out / i.best, i.late / i.leave_out), reverse=True)
-    other = _every_weight_hurts(instances, gains[0])
-    decays = [_best_linear(instance) for instance in gains[: settings.decays]]
-    return _draw(settings, gains, other, decays, len(instances))
-
-
-def _instances(settings: Settings, seed: int, rng: np.random.Generator) -> list[Instance]:
-    """The problem of one seed with its most influential point deleted, from several starts."""
-    data = datasets.random_linear(n=settings.n, d=2, noise=settings.noise, seed=seed)
-    every = [Problem(LinearRegression(), data, delete=j) for j in range(data.n)]
-    ends = [_endpoints(problem, 2) for problem in every]
-    j = int(np.argmax([np.linalg.norm(end[-1] - end[0]) for end in ends]))
-    problem, (target, full) = every[j], ends[j]
-    hessian = np.asarray(problem.hessian(target, 0.0))
-    t1 = settings.horizon / np.linalg.eigvalsh(hessian)[0]
-    found = []
-    for _ in range(settings.starts):
-        angle, radius = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 4.0)
-        theta0 = target + radius * np.linalg.norm(full - target) * np.array([np.cos(angle), np.sin(angle)])
-        result = search(problem, theta0, t1=t1, family="step", target=target, certify="none")
-        late = float(energy(problem, Step(settings.late * t1), theta0, t1=t1, target=target))
-        tau = float(result.schedule.discontinuities()[0])
-        found.append(Instance(problem, theta0, t1, result.baseline_energy, result.energy, tau, late))
-    return found
-
-
-def _endpoints(problem: Problem, m: int) -> np.ndarray:
-    """θ(ε) at m weights from 0 to 1: the limit of the exact flow."""
-    return np.asarray(surface(problem, np.linspace(0, 1, m), np.zeros(problem.dim), ts=[np.inf]).thetas[:, 0])
-
-
-def _catalogue(t1: float) -> list[AbstractSchedule]:
-    """Schedules of every family with some ε > 0, to hold against ε ≡ 0."""
-    shares = (0.02, 0.1, 0.3, 0.6, 1.0)
-    return [
-        *[Step(share * t1) for share in shares],
-        *[Constant(value) for value in (0.05, 0.3, 1.0)],
-        *[LinearDecay(0.0, share * t1) for share in shares],
-        *[PolynomialDecay(0.0, share * t1, 3.0) for share in shares],
-    ]
-
-
-def _every_weight_hurts(instances: list[Instance], like: Instance) -> tuple[Instance, float, float]:
-    """A start from which ε ≡ 0 satisfies Pontryagin's principle, the gentlest rival's E/E(0), and the residual.
-
-    The same problem as `like` if it has such a start, for comparison; else any.
-    """
-    zero = [instance for instance in instances if instance.tau == 0]
-    same = [instance for instance in zero if instance.problem is like.problem]
-    return _hurt_most(same) or _hurt_most(zero) or _none_found()
-
-
-def _hurt_most(instances: list[Instance]) -> tuple[Instance, float, float] | None:
-    best = None
-    for instance in instances:
-        residual = pontryagin_residual(instance.problem, Step(0.0), instance.theta0, t1=instance.t1)
-        rivals = [
-            float(energy(instance.problem, schedule, instance.theta0, t1=instance.t1, rtol=1e-9))
-            for schedule in _catalogue(instance.t1)
-        ]
-        ratio = min(rivals) / instance.leave_out
-        if residual == 0 and (best is None or ratio > best[1]):
-            best = (instance, ratio, residual)
-    return best
-
-
-def _none_found() -> tuple[Instance, float, float]:
-    raise WorkError("no start was found from which ε ≡ 0 is optimal; raise problems or starts, or change seed")
-
-
-def _best_linear(instance: Instance) -> tuple[LinearDecay, float]:
-    """The linear decay from 1 at t = 0 to 0 at t₁ ≤ T with the smallest E, over 60 values of t₁."""
-    ends = np.linspace(instance.t1 / 60, instance.t1, 60)
-    values = np.asarray(_decay_energies(instance.problem, ends, instance.theta0, instance.t1))
-    return LinearDecay(0.0, ends[int(np.argmin(values))]), float(values.min())
-
-
-@eqx.filter_jit
-def _decay_energies(problem, ends, theta0, t1):
-    target = leave_one_out(problem).theta
-    return jax.vmap(lambda end: energy(problem, LinearDecay(0.0, end), theta0, t1=t1, target=target))(ends)
-
-
-def _draw(
-    settings: Settings,
-    gains: list[Instance],
-    other_found: tuple[Instance, float, float],
-    decays: list[tuple[LinearDecay, float]],
-    looked: int,
-) -> RunResult:
     chosen = gains[0]
-    other, rival_ratio, residual = other_found
+    other, rival = every_weight_hurts(instances, chosen)
     # (d) shows the instance that speaks most clearly; how often the claim fails is counted beside it.
+    decays = [best_linear(instance) for instance in gains[: settings.decays]]
     ratios = np.array([value / instance.best for (_, value), instance in zip(decays, gains, strict=False)])
     clearest = int(np.argmax(ratios))
-    decayed, (linear, _) = gains[clearest], decays[clearest]
-    better = int(np.sum(ratios < 1))
-    leave_out, step = Step(0.0), Step(chosen.tau)
-    late = Step(settings.late * chosen.t1)
-    panels: dict[str, tuple[Instance, list[tuple[AbstractSchedule, str, str]], str]] = {
-        "a": (chosen, [(leave_out, "ε ≡ 0", RETAINED), (late, "late step", FULL)],
-              f"(a) switching too late: E is ×{chosen.late / chosen.leave_out:.3g} that of ε ≡ 0"),
-        "b": (chosen, [(leave_out, "ε ≡ 0", RETAINED), (step, "best step", SERIES[2])],
-              f"(b) a well-chosen step: E is ×{chosen.best / chosen.leave_out:.3g} that of ε ≡ 0"),
-        "c": (other, [(leave_out, "ε ≡ 0", RETAINED), (Step(0.1 * other.t1), "short step", FULL),
-                      (LinearDecay(0.0, 0.3 * other.t1), "linear decay", SERIES[3])],
-              f"(c) another start: the best of {len(_catalogue(1.0))} rivals has ×{rival_ratio:.3g} the E of ε ≡ 0"),
-        "d": (decayed, [(Step(decayed.tau), "best step", SERIES[2]), (linear, "best linear decay", SERIES[3])],
-              f"(d) linear decay: its best E is ×{ratios[clearest]:.3g} that of the best step"),
+    decayed, leave_out, step = gains[clearest], Step(0.0), Step(chosen.tau)
+    shown: dict[str, tuple[Instance, dict[str, AbstractSchedule]]] = {
+        "a": (chosen, {"ε ≡ 0": leave_out, "late step": Step(settings.late * chosen.t1)}),
+        "b": (chosen, {"ε ≡ 0": leave_out, "best step": step}),
+        "c": (other, {"ε ≡ 0": leave_out, "short step": Step(0.1 * other.t1),
+                      "linear decay": LinearDecay(0.0, 0.3 * other.t1)}),
+        "d": (decayed, {"best step": Step(decayed.tau), "best linear decay": decays[clearest][0]}),
     }  # fmt: skip
-    figure, grid = plt.subplots(2, 2, figsize=(11.0, 9.6), layout="constrained")
-    records: dict[str, xr.Variable] = {}
-    for ax, (name, (instance, curves, title)) in zip(grid.flat, panels.items(), strict=True):
-        drawn = [(schedule, _simulate(instance, schedule), label, color) for schedule, label, color in curves]
-        segment = _endpoints(instance.problem, 33)
-        bounds = bounds_of([segment, *[np.asarray(trajectory.thetas) for _, trajectory, _, _ in drawn]])
-        plot_levels(instance.problem, bounds, ax)
-        plot_field(instance.problem, 0.0, bounds, ax)
-        plot_field(instance.problem, 1.0, bounds, ax)
-        for schedule, trajectory, label, color in drawn:
-            value = float(energy(instance.problem, schedule, instance.theta0, t1=instance.t1))
-            text = f"{label} ({describe(schedule, 3)}): E = {value:.3g}"
-            plot_trajectory(trajectory, schedule, ax, color=color, label=text)
-            key = f"{name}_{label.replace(' ', '_').replace('ε_≡_0', 'leave_out')}"
-            records[f"theta_{key}"] = xr.Variable(("time", "parameter"), np.asarray(trajectory.thetas))
-            records[f"epsilon_{key}"] = xr.Variable("time", np.asarray(trajectory.epsilons))
-            records[f"energy_{key}"] = xr.Variable((), value, {"schedule": describe(schedule, 17)})
-        plot_landmarks(instance.theta0, segment, ax)
-        ax.set(title=title, xlabel="θ₁", ylabel="θ₂", xlim=bounds[:2], ylim=bounds[2:])
-        ax.title.set_fontsize(10.5)
-        ax.legend(loc="best", fontsize=8.5, framealpha=0.9)
-    figure.legend(handles=landmark_handles(), loc="outside lower center", ncols=7, fontsize=8.5, frameon=False)
-    for name, instance in (("chosen", chosen), ("other", other)):
-        records[f"x_{name}"] = xr.Variable(("point", "feature"), np.asarray(instance.problem.data.x))
-        records[f"y_{name}"] = xr.Variable("point", np.asarray(instance.problem.data.y))
-        records[f"theta0_{name}"] = xr.Variable("parameter", instance.theta0)
-        records[f"deleted_{name}"] = xr.Variable((), int(instance.problem.delete[0]))
-        records[f"t1_{name}"] = xr.Variable((), instance.t1, {"units": "time of the flow, sum convention"})
-    attributes = {
-        "late_over_leave_out": chosen.late / chosen.leave_out,
-        "best_step_over_leave_out": chosen.best / chosen.leave_out,
-        "best_rival_over_leave_out": rival_ratio,
-        "pontryagin_residual_of_leave_out": residual,
-        "linear_over_step": float(ratios[clearest]),
-        "linear_decay_better": better,
+    data = _panels(shown).merge(_stored(chosen=chosen, other=other))
+    if settings.frames:
+        times = np.linspace(0.0, chosen.t1, max(settings.frames, 2))
+        data = data.assign(
+            frame_time=("frame", times), frame_theta=(("frame", "parameter"), path_of(chosen, step, times))
+        )
+    over = (chosen.late / chosen.leave_out, chosen.best / chosen.leave_out, rival, float(ratios[clearest]))
+    facts = dict(zip(_RATIOS, over, strict=True)) | {
+        "pontryagin_residual_of_leave_out": other.residual,
+        "linear_decay_better": int(np.sum(ratios < 1)),
         "linear_decay_compared": len(ratios),
-        "instances": looked,
+        "instances": len(instances),
         "instances_where_a_step_wins": len(gains),
     }
-    share = len(gains) / looked
-    summary = (
-        f"{looked} instances of {settings.n} points in the plane; a step beats ε ≡ 0 on {len(gains)} ({share:.0%})\n"
-        f"(a) late step / ε ≡ 0: E × {attributes['late_over_leave_out']:.4g}\n"
-        f"(b) best step / ε ≡ 0: E × {attributes['best_step_over_leave_out']:.4g}\n"
-        f"(c) best rival / ε ≡ 0: E × {rival_ratio:.4g} (Pontryagin residual of ε ≡ 0: {residual:.1g})\n"
-        f"(d) best linear decay / best step: E × {attributes['linear_over_step']:.4g}, "
-        f"but the decay is the better one on {better} of {len(ratios)} instances"
-    )
-    animations = {}
-    if settings.frames:
-        dense = _simulate(chosen, step)
-        segment = _endpoints(chosen.problem, 33)
-        animations["best_step"] = partial(
-            animate_phase, problem=chosen.problem, schedule=step, trajectory=dense, segment=segment,
-            frames=settings.frames,
+    codes = {"successful": data.sizes["curve"]}
+    return record(data.assign_attrs(facts), chosen.problem.data, other.problem.data, codes=codes)
+
+
+def _panels(shown: dict[str, tuple[Instance, dict[str, AbstractSchedule]]]) -> xr.Dataset:
+    """The curves of every panel with their energies, and behind them the plane and the endpoints θ(ε)."""
+    curves, planes = [], []
+    for name, (instance, schedules) in shown.items():
+        ends = surface(instance.problem, np.linspace(0, 1, 33), np.zeros(2), ts=[np.inf])
+        segment = np.asarray(ends.thetas[:, 0])
+        drawn = [_curve(instance, name, label, schedule) for label, schedule in schedules.items()]
+        curves += drawn
+        plane = phase_plane(instance.problem, bounds_of([segment, *[curve["theta"].values for curve in drawn]]))
+        planes.append(
+            xr.Dataset(
+                {"bounds": ("edge", np.array(plane.bounds)), "depth": (("v", "u"), plane.depth),
+                 "arrows": (("weight", "row", "column", "parameter"), plane.arrows),
+                 "endpoints": (("end", "parameter"), segment), "theta0": ("parameter", instance.theta0)},
+                coords={"weight": plane.epsilons, "panel": name},
+            )
         )  # fmt: skip
-    return RunResult(
-        figures={"phase_portraits": figure},
-        data=xr.Dataset(records, attrs=attributes),
-        summary=summary,
-        datasets=(chosen.problem.data, other.problem.data),
-        result_codes={"successful": sum(len(curves) for _, curves, _ in panels.values())},
-        animations=animations,
+    return xr.merge([xr.concat(curves, "curve"), xr.concat(planes, "panel")])
+
+
+def _curve(instance: Instance, panel: str, label: str, schedule: AbstractSchedule) -> xr.Dataset:
+    # The flow is fastest at the start; and the time at which the schedule ends to be what it was is among the others.
+    kinks = [float(time) for time in np.asarray(schedule.discontinuities()) if 0 < time < instance.t1]
+    ts = np.sort([*(instance.t1 * np.linspace(0.0, 1.0, _TIMES) ** 2), *(kinks or [0.5 * instance.t1])])
+    thetas = path_of(instance, schedule, ts)
+    kink = thetas[np.searchsorted(ts, kinks[0])] if kinks else np.full(2, np.nan)
+    return xr.Dataset(
+        {
+            "theta": (("time", "parameter"), thetas),
+            "epsilon": ("time", np.asarray(schedule(ts))),
+            "t": ("time", ts, {"units": "time of the flow, sum convention"}),
+            "theta_at_switch": ("parameter", kink),
+            "energy": ((), energies(thetas[-1:], instance.target)[0]),
+            "schedule": ((), describe(schedule, 17)),
+            "of_panel": ((), panel),
+            "label": ((), label),
+        }
     )
 
 
-def _simulate(instance: Instance, schedule: AbstractSchedule) -> Trajectory:
-    ts = instance.t1 * np.linspace(0.0, 1.0, 401) ** 2  # the flow is fastest at the start
-    return simulate(instance.problem, schedule, instance.theta0, t1=instance.t1, ts=ts, dense=True)
+def _stored(**instances: Instance) -> xr.Dataset:
+    """The data and the start of an instance, whole."""
+    stored: dict[str, tuple[Any, ...]] = {}
+    for name, instance in instances.items():
+        stored[f"x_{name}"] = (("point", "feature"), np.asarray(instance.problem.data.x))
+        stored[f"y_{name}"] = ("point", np.asarray(instance.problem.data.y))
+        stored[f"theta0_{name}"] = ("parameter", instance.theta0)
+        stored[f"deleted_{name}"] = ((), int(instance.problem.delete[0]))
+        stored[f"t1_{name}"] = ((), instance.t1, {"units": "time of the flow, sum convention"})
+    return xr.Dataset(stored)
+
+
+def draw(data: xr.Dataset, settings: Settings) -> dict[str, plt.Figure | Callable[[Path], None]]:
+    """The four panels; and the best step as it runs."""
+    facts = data.attrs
+    late, best, rival, linear = (f"×{facts[name]:.3g}" for name in _RATIOS)
+    titles = {
+        "a": f"(a) switching too late: E is {late} that of ε ≡ 0",
+        "b": f"(b) a well-chosen step: E is {best} that of ε ≡ 0",
+        "c": f"(c) another start: the best of {len(HELD + DECAYS)} rivals has {rival} the E of ε ≡ 0",
+        "d": f"(d) linear decay: its best E is {linear} that of the best step",
+    }
+    figure, axes = panels(2, 2, width=5.5, height=4.8)
+    for ax, name in zip(axes.flat, titles, strict=True):
+        panel, plane = _plane(data, name)
+        plot_levels(plane, ax)
+        for weight in plane.epsilons:
+            plot_field(plane, weight, ax)
+        for k in np.flatnonzero(data["of_panel"].values == name):
+            curve = data.isel(curve=k)
+            at = curve["theta_at_switch"].values[None, :]
+            label = str(curve["label"].values)
+            text = f"{label} ({describe(parse(str(curve['schedule'].values)), 3)}): E = {float(curve['energy']):.3g}"
+            plot_curve(curve["theta"], at[np.isfinite(at).all(axis=1)], ax, color=_COLORS[label], label=text)
+        plot_landmarks(panel["theta0"].values, panel["endpoints"].values, ax)
+        ax.set(title=titles[name], xlabel="θ₁", ylabel="θ₂", xlim=plane.bounds[:2], ylim=plane.bounds[2:])
+        ax.legend(loc="best", framealpha=0.9)
+    figure.legend(handles=landmark_handles(), loc="outside lower center", ncols=7, frameon=False)
+    if not settings.frames:
+        return {"phase_portraits": figure}
+    panel, plane = _plane(data, "b")
+    step = str(data["schedule"].values[(data["of_panel"] == "b") & (data["label"] == "best step")][0])
+    frames = data["frame_time"].values, data["frame_theta"].values, panel["endpoints"].values
+    return {"phase_portraits": figure, "best_step": lambda path: animate_phase(path, plane, parse(step), *frames)}
+
+
+def _plane(data: xr.Dataset, name: str) -> tuple[xr.Dataset, Plane]:
+    panel = data.sel(panel=name)
+    left, right, bottom, top = map(float, panel["bounds"].values)
+    return panel, Plane((left, right, bottom, top), *(panel[part].values for part in ("depth", "weight", "arrows")))
+
+
+def tell(data: xr.Dataset, settings: Settings) -> str:
+    """How often a step wins, and the four ratios."""
+    facts = data.attrs
+    looked, wins = facts["instances"], facts["instances_where_a_step_wins"]
+    late, best, rival, linear = (f"E × {facts[name]:.4g}" for name in _RATIOS)
+    return (
+        f"{looked} instances of {settings.n} points in the plane; a step beats ε ≡ 0 on {wins} ({wins / looked:.0%})\n"
+        f"(a) late step / ε ≡ 0: {late}\n(b) best step / ε ≡ 0: {best}\n"
+        f"(c) best rival / ε ≡ 0: {rival} (Pontryagin residual of ε ≡ 0: "
+        f"{facts['pontryagin_residual_of_leave_out']:.1g})\n(d) best linear decay / best step: {linear}, but the decay is "
+        f"the better one on {facts['linear_decay_better']} of {facts['linear_decay_compared']} instances"
+    )

@@ -7,17 +7,19 @@ holds for every admissible ε(t) (linear problems) or above the best that was fo
 Then, on diabetes, each point is the deleted one in turn: how much would each gain?
 """
 
-from collections.abc import Mapping
+import json
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 
 from homotopy import (
     MLP,
-    Dataset,
+    AbstractFamily,
     LogisticRegression,
     Problem,
     SearchResult,
@@ -28,12 +30,12 @@ from homotopy import (
     search_all,
     simulate,
 )
-from homotopy.run import Progress, Range, RunResult, Seed, check, need
-from homotopy.scheduler import FAMILIES as DEFAULTS, AbstractFamily, gains, spoken_gain
-from homotopy.viz import INK, MUTED, RETAINED, SERIES, plot_gains, plot_schedule
+from homotopy.run import Progress, Range, Seed, check, codes_of, grid, need, record
+from homotopy.scheduler import FAMILIES as DEFAULTS, gains, spoken_gain
+from homotopy.viz import INK, MUTED, RETAINED, SERIES, legend_below, panels, plot_gains, plot_schedule
 
-from ._instances import TRAINED, most_moving, random_instance
-from .error_decomposition import reduced
+from ._data import reduced
+from ._instances import TRAINED, Instance, most_moving, random_instance, slowest
 
 ProblemName = Literal["plane", "diabetes", "logistic", "network"]
 Family = Literal[
@@ -79,42 +81,59 @@ class _Case(NamedTuple):
     t1: float
 
 
-def run(settings: Settings, progress: Progress) -> RunResult:
-    """Search every family on every problem, then every row of diabetes; draw."""
-    _check(settings)
-    cases: dict[str, _Case] = {name: _CASES[name](settings) for name in settings.problems}
-    found: dict[str, dict[str, SearchResult]] = {}
-    with progress.task("searching", len(cases) * len(settings.families)) as advance:
-        for name, case in cases.items():
-            found[name] = {}
-            for family in settings.families:
-                found[name][family] = search(
-                    case.problem, case.theta0, s=case.s, t1=case.t1, family=_family(settings, case, family),
-                    target=case.target,
-                )  # fmt: skip
-                advance()
-    data, table = _records(settings, found), None
-    figures = {"schedule_shootout": _draw(settings, cases, found)}
-    summary = [_summary(settings, found)]
+def compute(settings: Settings, progress: Progress) -> xr.Dataset:
+    """Search every family on every problem, then every row of diabetes."""
+    check(settings)
+    if settings.gains or {"diabetes", "logistic"} & set(settings.problems):
+        need("data", "diabetes and breast_cancer (--problems plane network --gains 0 leaves them out)")
+    case = cache(lambda name: _CASES[name](settings))
+
+    def cell(problem: ProblemName, family: Family) -> dict[str, Any]:
+        given = case(problem)
+        found = search(
+            given.problem, given.theta0, s=given.s, t1=given.t1, family=_family(settings, given, family),
+            target=given.target,
+        )  # fmt: skip
+        return {
+            "energy": found.energy, "seconds": found.seconds, "switches": float(found.switches),
+            "residual": found.pontryagin_residual, "distance": ("time", _distances(given, found.schedule)),
+            "result": found.to_json(),
+        }  # fmt: skip
+
+    def window(problem: ProblemName) -> dict[str, Any]:
+        given = case(problem)
+        return {"s": given.s, "t1": given.t1, "distance_baseline": ("time", _distances(given, Step(given.s)))}
+
+    axes = {"problem": settings.problems, "family": settings.families}
+    found = grid(axes, cell, progress, "searching")
+    data = xr.merge(
+        [found, grid({"problem": settings.problems}, window, progress, "baselines")], combine_attrs="override"
+    )
+    every = [_results(data, name) for name in settings.problems]
+    data["baseline"] = ("problem", [next(iter(results.values())).baseline_energy for results in every])
+    data["bound"] = ("problem", [_bound(results)[0] for results in every])
+    codes = codes_of(found)
+    used = [case(name).problem.data for name in settings.problems]
     if settings.gains:
         diabetes = _diabetes(settings)
         rows = np.arange(min(settings.gains, diabetes.problem.n))
         table = search_all(diabetes.problem, diabetes.theta0, s=diabetes.s, t1=diabetes.t1, delete=rows)
-        gained = gains(table.baseline_energies, table.energies)
-        figures["diabetes_gains"] = plot_gains(gained, table.switches, table.certified, unit="row of diabetes")
-        data = data.merge(
-            xr.Dataset({
-                "diabetes_energy": ("row", table.energies), "diabetes_baseline": ("row", table.baseline_energies),
-                "diabetes_lower_bound": ("row", table.lower_bounds), "diabetes_switches": ("row", table.switches),
-                "diabetes_certified": ("row", table.certified.astype(int)),
-            })
+        data = data.assign(
+            diabetes_energy=("row", table.energies), diabetes_baseline=("row", table.baseline_energies),
+            diabetes_lower_bound=("row", table.lower_bounds), diabetes_switches=("row", table.switches),
+            diabetes_certified=("row", table.certified.astype(int)),
         )  # fmt: skip
-        summary.append(f"diabetes, each of {len(rows)} rows deleted in turn: {table}")
-    return RunResult(
-        figures=figures, data=data, summary="\n".join(summary),
-        datasets=tuple(case.problem.data for case in cases.values()),
-        result_codes={"successful": sum(len(results) for results in found.values()) + (len(rows) if table else 0)},
-    )  # fmt: skip
+        data.attrs["diabetes"] = f"diabetes, each of {len(rows)} rows deleted in turn: {table}"
+        codes["successful"] += len(rows)
+    return record(data, *used, codes=codes)
+
+
+def _distances(case: _Case, schedule: Any) -> np.ndarray:
+    """‖θ(t) − θ*₋‖ at 241 times from 0 to T."""
+    target = np.asarray(leave_one_out(case.problem, theta0=case.theta0).theta if case.target is None else case.target)
+    ts = np.linspace(0.0, case.t1, 241)
+    thetas = np.asarray(simulate(case.problem, schedule, case.theta0, t1=case.t1, ts=ts).thetas)
+    return np.linalg.norm(thetas - target[None, :], axis=1)
 
 
 def _family(settings: Settings, case: _Case, name: Family) -> AbstractFamily:
@@ -125,25 +144,24 @@ def _family(settings: Settings, case: _Case, name: Family) -> AbstractFamily:
     return DEFAULTS[name].having(case.problem.least_squares, **options)
 
 
-def _check(settings: Settings) -> None:
-    check(settings)
-    if settings.gains or {"diabetes", "logistic"} & set(settings.problems):
-        need("data", "diabetes and breast_cancer (--problems plane network --gains 0 leaves them out)")
-
-
-# The problems ---------------------------------------------------------------------------------------------------------
+def _results(data: xr.Dataset, name: str) -> dict[str, SearchResult]:
+    """What each family found on a problem, of those that did."""
+    texts = zip(data["family"].values, data["result"].sel(problem=name).values, strict=True)
+    return {str(family): SearchResult.from_dict(json.loads(text)) for family, text in texts if text}
 
 
 def _plane(settings: Settings) -> _Case:
     """The random problem of the plane whose best ε(t) gains most without reaching θ*₋."""
-    best: tuple[float, int] | None = None
-    for seed in range(settings.seed, settings.seed + settings.candidates):
-        given = random_instance(seed, 2, 20, settings.span, deleted="high-leverage")
-        result = search(given.problem, given.theta0, s=given.s, t1=given.t1, family="bang-bang", certify="none")
-        ratio = min(result.ratio, 1 / _CLEAR) if result.ratio < 1 / _CLEAR else 0.0
-        best = max(best or (ratio, seed), (ratio, seed))
-    assert best is not None
-    given = random_instance(best[1], 2, 20, settings.span, deleted="high-leverage")
+
+    def instance(seed: int) -> Instance:
+        return random_instance(seed, 2, 20, settings.span, deleted="high-leverage")
+
+    def gain(seed: int) -> tuple[float, int]:
+        given = instance(seed)
+        best = search(given.problem, given.theta0, s=given.s, t1=given.t1, family="bang-bang", certify="none")
+        return (best.ratio if best.ratio < 1 / _CLEAR else 0.0), seed
+
+    given = instance(max(map(gain, range(settings.seed, settings.seed + settings.candidates)))[1])
     return _Case(given.problem, given.theta0, None, given.s, given.t1)
 
 
@@ -151,7 +169,7 @@ def _diabetes(settings: Settings) -> _Case:
     """diabetes standardised, from θ₀ = 0; the row that moves the optimum most."""
     data = datasets.load("diabetes", intercept=True)
     problem = most_moving(data)
-    t1 = settings.span / float(np.linalg.eigvalsh(np.asarray(problem.hessian(np.zeros(problem.dim), 0.0)))[0])
+    t1 = settings.span / slowest(problem)
     return _Case(problem, np.zeros(problem.dim), None, TRAINED * t1, t1)
 
 
@@ -168,7 +186,7 @@ def _logistic(settings: Settings) -> _Case:
 
 def _network(settings: Settings) -> _Case:
     """Three tanh neurons on 20 points; θ*₋ is the cold endpoint; the point with the largest target."""
-    data: Dataset = datasets.teacher_student(seed=settings.seed)
+    data = datasets.teacher_student(seed=settings.seed)
     row = int(np.argmax(np.abs(np.asarray(data.y))))
     problem = Problem(MLP(width=3), data, delete=row, ridge=1e-2)
     theta0 = np.asarray(problem.initial(settings.seed))
@@ -177,9 +195,6 @@ def _network(settings: Settings) -> _Case:
 
 
 _CASES = {"plane": _plane, "diabetes": _diabetes, "logistic": _logistic, "network": _network}
-
-
-# What was found -------------------------------------------------------------------------------------------------------
 
 
 def _bound(results: dict[str, SearchResult]) -> tuple[float, str]:
@@ -191,86 +206,64 @@ def _bound(results: dict[str, SearchResult]) -> tuple[float, str]:
     return min(result.energy for result in results.values()), "best found (no bound is proven)"
 
 
-def _records(settings: Settings, found: dict[str, dict[str, SearchResult]]) -> xr.Dataset:
-    def table(value) -> np.ndarray:
-        return np.array([[value(found[name][family]) for family in settings.families] for name in found])
-
-    dims = ("problem", "family")
-    return xr.Dataset(
-        {
-            "energy": (dims, table(lambda result: result.energy)),
-            "seconds": (dims, table(lambda result: result.seconds)),
-            "switches": (dims, table(lambda result: result.switches)),
-            "residual": (dims, table(lambda result: result.pontryagin_residual)),
-            "baseline": ("problem", [next(iter(results.values())).baseline_energy for results in found.values()]),
-            "bound": ("problem", [_bound(results)[0] for results in found.values()]),
-        },
-        coords={"problem": list(found), "family": list(settings.families)},
-        attrs={f"{name}/{family}": result.to_json() for name in found for family, result in found[name].items()},
-    )
-
-
-def _draw(settings: Settings, cases: dict[str, _Case], found) -> plt.Figure:
-    figure, grid = plt.subplots(
-        len(cases), 3, figsize=(14.0, 0.7 + 3.6 * len(cases)), layout="constrained", squeeze=False,
-        width_ratios=(1.1, 1.2, 1.0),
-    )  # fmt: skip
-    colors = {family: (*SERIES, MUTED)[k] for k, family in enumerate(FAMILIES)}
-    for (bars, curves, paths), (name, case) in zip(grid, cases.items(), strict=True):
-        results = found[name]
-        base = next(iter(results.values())).baseline_energy
-        bound, kind = _bound(results)
-        shown = {"1_[0,s]": base, **{family: result.energy for family, result in results.items()}}
-        order = sorted(shown, key=shown.__getitem__)
-        ratios = np.array([shown[label] / base for label in order])
-        bars.barh(range(len(order)), ratios, color=[colors.get(label, INK) for label in order], height=0.7)
-        bars.set_yticks(range(len(order)), order, fontsize=8.5)
-        bars.invert_yaxis()
-        bars.axvline(bound / base, color=INK, ls="--", lw=1.2, label=kind)
-        if ratios.max() > 5 * ratios.min():
-            bars.set_xscale("log")
-        else:
-            low, high = min(ratios.min(), bound / base), ratios.max()
-            bars.set_xlim(low - 0.25 * (high - low) - 1e-9, high + 0.1 * (high - low) + 1e-9)
-        bars.set(xlabel="E / E(1_[0,s])")
-        bars.legend(fontsize=8, loc="lower right")
-        bars.set_title(f"{name}: best gain {spoken_gain(float(gains(base, min(shown.values()))))}")
+def draw(data: xr.Dataset, settings: Settings) -> dict[str, plt.Figure]:
+    """For each problem the energies, ε(t) of each family, and the distances; the gains of the rows of diabetes."""
+    figure, axes = panels(len(settings.problems), 3, width=4.7, height=3.8, width_ratios=(1.1, 1.2, 1.0))
+    colors = {family: (*SERIES, MUTED)[k] for k, family in enumerate(FAMILIES)} | {"1_[0,s]": INK}
+    for (bars, curves, paths), name in zip(axes, settings.problems, strict=True):
+        here, results = data.sel(problem=name), _results(data, name)
+        s, t1 = float(here["s"]), float(here["t1"])
+        base, least = float(here["baseline"]), min(result.energy for result in results.values())
+        _draw_energies(bars, base, results, colors)
+        bars.set_title(f"{name}: best gain {spoken_gain(float(gains(base, min(base, least))))}")
+        ts = np.linspace(0.0, t1, data.sizes["time"])
+        paths.semilogy(ts, here["distance_baseline"], "--", color=RETAINED, lw=1.3, label="1_[0,s]")
         for family, result in results.items():
-            width = 2.4 if family == order[0] else 1.2
-            plot_schedule(result.schedule, case.t1, curves, color=colors[family], label=family)
-            curves.lines[-1].set_linewidth(width)
-        curves.axvline(case.s, color=MUTED, ls=":", lw=1)
-        curves.set_title("ε(t) of each family (dotted: s)")
-        curves.legend(fontsize=7.5, ncols=2)
-        _draw_paths(paths, case, results, colors)
-    return figure
+            plot_schedule(result.schedule, t1, curves, color=colors[family], label=family)
+            paths.semilogy(ts, here["distance"].sel(family=family), color=colors[family], lw=1.3, label=family)
+        curves.set(title="ε(t) of each family (dotted: s)", xlabel="time t", ylabel="weight ε(t)")
+        curves.legend(ncols=2)
+        paths.set(xlabel="time t", ylabel="‖θ(t) − θ*₋‖", title="who is near θ*₋ when (dashed: 1_[0,s])")
+        for ax in (curves, paths):
+            ax.axvline(s, color=MUTED, ls=":", lw=1)
+    figures = {"schedule_shootout": figure}
+    if settings.gains:
+        gained = gains(data["diabetes_baseline"].values, data["diabetes_energy"].values)
+        switches, certified = data["diabetes_switches"].values, data["diabetes_certified"].values.astype(bool)
+        figures["diabetes_gains"] = plot_gains(gained, switches, certified, unit="row of diabetes")
+    return figures
 
 
-def _draw_paths(ax, case: _Case, results: dict[str, SearchResult], colors: Mapping[Any, str]) -> None:
-    """‖θ(t) − θ*₋‖ of the baseline and of every family."""
-    target = np.asarray(leave_one_out(case.problem, theta0=case.theta0).theta if case.target is None else case.target)
-    ts = np.linspace(0.0, case.t1, 241)
-    everyone = {"1_[0,s]": Step(case.s), **{family: result.schedule for family, result in results.items()}}
-    for label, schedule in everyone.items():
-        thetas = np.asarray(simulate(case.problem, schedule, case.theta0, t1=case.t1, ts=ts).thetas)
-        color, style = (RETAINED, "--") if label == "1_[0,s]" else (colors[label], "-")
-        ax.semilogy(ts, np.linalg.norm(thetas - target[None, :], axis=1), style, color=color, lw=1.3, label=label)
-    ax.axvline(case.s, color=MUTED, ls=":", lw=1)
-    ax.set(xlabel="time t", ylabel="‖θ(t) − θ*₋‖")
-    ax.set_title("who is near θ*₋ when (dashed: 1_[0,s])")
+def _draw_energies(ax: Axes, base: float, results: dict[str, SearchResult], colors: dict[str, str]) -> None:
+    """E of every family in units of the baseline's, and the bound."""
+    bound, kind = _bound(results)
+    ratios = {"1_[0,s]": 1.0, **{family: result.energy / base for family, result in results.items()}}
+    order = sorted(ratios, key=ratios.__getitem__)
+    values = np.array([ratios[label] for label in order])
+    ax.barh(order, values, color=[colors[label] for label in order], height=0.7)
+    ax.invert_yaxis()
+    ax.axvline(bound / base, color=INK, ls="--", lw=1.2, label=kind)
+    if values.max() > 5 * values.min():
+        ax.set_xscale("log")
+    else:
+        low, high = min(values.min(), bound / base), values.max()
+        ax.set_xlim(low - 0.25 * (high - low) - 1e-9, high + 0.1 * (high - low) + 1e-9)
+    ax.set(xlabel="E / E(1_[0,s])")
+    legend_below(ax)
 
 
-def _summary(settings: Settings, found: dict[str, dict[str, SearchResult]]) -> str:
+def tell(data: xr.Dataset, settings: Settings) -> str:
+    """Each energy, how far above the bound it is, and what it took."""
     lines = []
-    for name, results in found.items():
-        base = next(iter(results.values())).baseline_energy
+    for name in settings.problems:
+        results, base = _results(data, name), float(data["baseline"].sel(problem=name))
         bound, kind = _bound(results)
         lines.append(f"{name}: E(1_[0,s]) = {base:.6g}, {kind} {bound:.6g}")
         for family, result in sorted(results.items(), key=lambda pair: pair[1].energy):
-            above = (result.energy - bound) / bound if bound > 0 else np.nan
-            gap = f"{above:.1e} above it" if np.isfinite(above) else f"{result.energy - bound:.1e} above it"
+            above = (result.energy - bound) / bound if bound > 0 else result.energy - bound
+            seconds = float(data["seconds"].sel(problem=name, family=family))
             lines.append(
-                f"  {family:<18} E = {result.energy:.6g}, {gap}, {result.switches} switches, Pontryagin residual "
-                f"{result.pontryagin_residual:.1e}, {result.seconds:.2g} s (the first of its kind compiles)"
+                f"  {family:<18} E = {result.energy:.6g}, {above:.1e} above it, {result.switches} switches, Pontryagin "
+                f"residual {result.pontryagin_residual:.1e}, {seconds:.2g} s (the first of its kind compiles)"
             )
-    return "\n".join(lines)
+    return "\n".join([*lines, data.attrs["diabetes"]] if settings.gains else lines)

@@ -6,15 +6,12 @@ added from the top, and the model is trained again each time and judged on test 
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
-import scipy.stats
 import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from homotopy import (
     CrossEntropyLoss,
@@ -39,23 +36,37 @@ from homotopy import (
     removal_curve,
     truncated_monte_carlo_shapley,
 )
-from homotopy.run import Progress, Range, RunResult, Seed, check
-from homotopy.viz import INK, MUTED, SERIES
+from homotopy._statistics import mean
+from homotopy.run import Progress, Range, Seed, check, codes_of, grid, record
+from homotopy.viz import INK, MUTED, SERIES, panels
 
-METHODS = (
-    "TMC-Shapley",
-    "G-Shapley",
-    "kNN-Shapley",
-    "influence",
-    "Newton",
-    "leave-one-out",
-    "flow",
-    "Bayesian",
-    "random",
-)
-_COLOURS = dict(zip(METHODS, (*SERIES[:6], "#F0E442", INK, MUTED), strict=True))
+from ._queries import MeanLoss
+
+COLORS = {
+    "TMC-Shapley": SERIES[0],
+    "G-Shapley": SERIES[1],
+    "kNN-Shapley": SERIES[2],
+    "influence": SERIES[3],
+    "Newton": SERIES[4],
+    "leave-one-out": SERIES[5],
+    "flow": "#F0E442",
+    "Bayesian": INK,
+    "random": MUTED,
+}
+CURVES = {
+    "curve_worst_first": "worst removed first: should rise",
+    "curve_best_first": "best removed first: should fall",
+    "curve_addition": "best added first: should rise",
+}
+# Of two methods the better one has the larger value, except where the best are taken away.
+MEASURES = {
+    "auc": 1,
+    "lds": 1,
+    "after_removing_the_worst": 1,
+    "after_removing_the_best": -1,
+    "with_the_best_alone": 1,
+}
 _CLASSES = {"breast_cancer": (0, 1), "digits": (3, 8), "iris": (0, 1, 2)}
-_MEASURES = ("auc", "lds", "after removing the worst", "after removing the best", "with the best alone")
 
 
 @dataclass(frozen=True)
@@ -93,45 +104,24 @@ class Settings:
 QUICK = Settings(sets=("breast_cancer",), repeats=2, n=20, components=3, permutations=20, draws=60, subsets=20)
 
 
-def run(settings: Settings, progress: Progress) -> RunResult:
-    """Score, detect, remove, add, retrain, draw."""
+def compute(settings: Settings, progress: Progress) -> xr.Dataset:
+    """Every split of every data set: points are scored, wrong labels detected, points removed and added, models retrained."""
     check(settings)
-    tables = [_data(name, settings.components) for name in settings.sets]
-    most = min(table.n for table in tables) // 2
+    tables: dict[str, Dataset] = {name: _data(name, settings.components) for name in settings.sets}
+    most = min(table.n for table in tables.values()) // 2
     if settings.n > most:
         raise RequestError(f"--n must be at most {most}, half of the smallest data set, but is {settings.n}")
     counts = np.unique(np.round(np.linspace(0, 0.8, 9) * settings.n).astype(int))
-    shape = (len(settings.sets), settings.repeats, len(METHODS))
-    measures = {name: np.zeros(shape) for name in _MEASURES}
-    curves = np.zeros((3, *shape, len(counts)))
-    with progress.task("splits", len(settings.sets) * settings.repeats) as advance:
-        for row, data in enumerate(tables):
-            for repeat in range(settings.repeats):
-                problem, validation, test, wrong = _split(data, settings, settings.seed + repeat)
-                scores = _score(problem, validation, settings, settings.seed + repeat)
-                found = _judge(problem, validation, test, wrong, scores, counts, settings, settings.seed + repeat)
-                for column, (auc, lds, lines) in enumerate(found):
-                    measures["auc"][row, repeat, column], measures["lds"][row, repeat, column] = auc, lds
-                    curves[:, row, repeat, column] = lines
-                advance(1)
+
+    def cell(set: str, repeat: int) -> dict[str, Any]:
+        return _judge(tables[set], counts, settings, settings.seed + repeat)
+
+    data = grid({"set": settings.sets, "repeat": range(settings.repeats)}, cell, progress, "splits")
     # Means over the curves, without the ends that all methods share: small and comparable numbers.
-    for index, name in enumerate(_MEASURES[2:]):
-        measures[name] = curves[index, ..., 1:].mean(axis=-1)
-    figure = _draw(settings, counts, measures, curves)
-    signs = (1, 1, 1, -1, 1)  # of two methods the better one has the larger value, except where the best are taken away
-    lines = [_verdict(measures[name], name, sign) for name, sign in zip(_MEASURES, signs, strict=True)]
-    dims = ("set", "repeat", "method")
-    records = {name.replace(" ", "_"): xr.Variable(dims, values) for name, values in measures.items()}
-    for index, name in enumerate(("curve_worst_first", "curve_best_first", "curve_addition")):
-        records[name] = xr.Variable((*dims, "count"), curves[index])
-    table = xr.Dataset(records, coords={"set": list(settings.sets), "method": list(METHODS), "count": counts})
-    return RunResult(
-        figures={"shapley_against_influence": figure},
-        data=table,
-        summary="\n".join(lines),
-        datasets=tuple(tables),
-        result_codes={"successful": len(settings.sets) * settings.repeats},
-    )
+    for measure, curve in zip(list(MEASURES)[2:], CURVES, strict=True):
+        data[measure] = data[curve].isel(count=slice(1, None)).mean("count")
+    data = data.assign_coords(method=list(COLORS), count=counts)
+    return record(data, *tables.values(), codes=codes_of(data))
 
 
 def _data(name: str, components: int) -> Dataset:
@@ -148,13 +138,12 @@ def _data(name: str, components: int) -> Dataset:
     )
 
 
-def _split(data: Dataset, settings: Settings, seed: int):
+def _split(data: Dataset, settings: Settings, seed: int) -> tuple[Problem, Dataset, Dataset, np.ndarray]:
     """Training problem with wrong labels, validation points (as many, at most 60), the rest for the test."""
     rng = np.random.default_rng([seed, 0])
     rows = rng.permutation(data.n)
     n = settings.n
-    check = min(n, (data.n - n) // 2)
-    train, validation, test = np.split(rows, [n, n + check])
+    train, validation, test = np.split(rows, [n, n + min(n, (data.n - n) // 2)])
     y = np.asarray(data.y)[train].astype(int)
     classes = int(np.asarray(data.y).max()) + 1
     wrong = np.zeros(n, bool)
@@ -170,117 +159,101 @@ def _score(problem: Problem, validation: Dataset, settings: Settings, seed: int)
     """The worth of every point by every method: + = the validation loss is lower with the point."""
     utility = RefitUtility(problem, validation)
     theta = optimum(problem).theta
-    orders, batch = settings.permutations, min(50, settings.permutations)
+    batch = min(50, settings.permutations)
+    options: Any = {"permutations": settings.permutations, "stop_change": None, "seed": seed, "batch_size": batch}
     found = {
-        "TMC-Shapley": truncated_monte_carlo_shapley(
-            utility, problem.n, permutations=orders, stop_change=None, seed=seed, batch_size=batch
-        ).values,
-        "G-Shapley": gradient_shapley(
-            problem, utility, step=0.1, permutations=orders, stop_change=None, seed=seed, batch_size=batch
-        ).values,
+        "TMC-Shapley": truncated_monte_carlo_shapley(utility, problem.n, **options).values,
+        "G-Shapley": gradient_shapley(problem, utility, step=0.1, **options).values,
         "kNN-Shapley": knn_shapley(problem.data.x, problem.data.y, validation.x, validation.y, 5),
         "influence": np.asarray(influence_matrix(problem, validation, theta=theta)).mean(axis=0),
         "leave-one-out": leave_one_out_values(utility, problem.n),
     }
     newton = np.stack([newton_estimate(problem.deleting(i), theta=theta).theta for i in range(problem.n)])
     found["Newton"] = utility.at(np.asarray(theta)[None])[0] - utility.at(newton)
-
+    query = MeanLoss(problem, validation)
     flow = flow_influence_kernel(
         problem, np.zeros(problem.dim), t1=settings.flow_time, ts=[0.0, settings.flow_time],
-        queries=_MeanLoss(problem, validation), rtol=1e-6, atol=1e-8,
+        queries=query, rtol=1e-6, atol=1e-8,
     )  # fmt: skip
     found["flow"] = np.asarray(flow.removal[0, 0])
     bayes = bayesian_influence(
         problem, theta, inverse_temperature=1.0, localisation=0.1, draws=settings.draws, chains=4, seed=seed,
-        queries=_MeanLoss(problem, validation),
+        queries=query,
     )  # fmt: skip
     found["Bayesian"] = np.asarray(bayes.removal[0])
     found["random"] = np.random.default_rng([seed, 9]).standard_normal(problem.n)
     return found
 
 
-class _MeanLoss(eqx.Module):
-    """θ ↦ mean validation loss."""
-
-    problem: Problem
-    queries: Dataset
-
-    def __call__(self, theta):
-        outputs = self.problem.predict(theta, self.queries.x)
-        return jnp.mean(jax.vmap(self.problem.loss.value)(outputs, self.queries.y))
-
-
-def _judge(problem, validation, test, wrong, scores, counts, settings, seed):
+def _judge(data: Dataset, counts: np.ndarray, settings: Settings, seed: int) -> dict[str, Any]:
     """AUC, datamodelling score and the three curves of test accuracy, for every method."""
+    problem, validation, test, wrong = _split(data, settings, seed)
+    scores = _score(problem, validation, settings, seed)
     accuracy = RefitUtility(problem, test, score="accuracy")
-    utility = RefitUtility(problem, validation)
-    actual = utility(datamodelling_subsets(problem.n, subsets=settings.subsets, seed=seed))
-    found = []
-    for method in METHODS:
-        values = scores[method]
-        lds = linear_datamodelling_score(values, None, subsets=settings.subsets, seed=seed, actual=actual).score
-        lines = [
+    halves: Any = {"subsets": settings.subsets, "seed": seed}
+    actual = RefitUtility(problem, validation)(datamodelling_subsets(problem.n, **halves))
+    aucs, lds, curves = [], [], []
+    for values in (scores[method] for method in COLORS):
+        aucs.append(mislabel_auc(values, wrong))
+        lds.append(linear_datamodelling_score(values, None, actual=actual, **halves).score)
+        curves.append([
             removal_curve(values, accuracy, counts, best_first=False)[1],
             removal_curve(values, accuracy, counts)[1],
             addition_curve(values, accuracy, counts)[1],
-        ]
-        found.append((mislabel_auc(values, wrong), lds, np.stack(lines)))
-    return found
+        ])  # fmt: skip
+    found = dict(zip(CURVES, np.moveaxis(np.array(curves), 1, 0), strict=True))
+    return {"auc": ("method", aucs), "lds": ("method", lds)} | {
+        name: (("method", "count"), values) for name, values in found.items()
+    }
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    """Mean and 95 % half-width by Student's t."""
-    values = values.reshape(-1)
-    error = values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean()), float(scipy.stats.t.ppf(0.975, len(values) - 1) * error)
-
-
-def _verdict(values: np.ndarray, name: str, sign: int) -> str:
-    """The best method over all sets, and by how much TMC-Shapley beats influence, paired split by split."""
-    means = {method: _interval(values[:, :, k]) for k, method in enumerate(METHODS)}
-    order = sorted(means, key=lambda method: -sign * means[method][0])
-    shown = ", ".join(f"{method} {means[method][0]:.3f} ± {means[method][1]:.3f}" for method in order[:3])
-    gain, half = _interval(
-        sign * (values[:, :, METHODS.index("TMC-Shapley")] - values[:, :, METHODS.index("influence")])
-    )
-    says = "Shapley ahead" if gain - half > 0 else "influence ahead" if gain + half < 0 else "no difference shown"
-    return (
-        f"{name}: best {shown}; TMC-Shapley − influence (paired, + = Shapley better) {gain:+.3f} ± {half:.3f}: {says}"
-    )
-
-
-def _draw(settings: Settings, counts: np.ndarray, measures: dict, curves: np.ndarray):
-    rows = len(settings.sets)
-    figure, grid = plt.subplots(rows, 4, figsize=(16, 3.5 * rows + 0.5), layout="constrained", squeeze=False)
-    share = counts / settings.n
-    titles = ("worst removed first: should rise", "best removed first: should fall", "best added first: should rise")
-    for row, name in enumerate(settings.sets):
-        bars = grid[row, 0]
-        for k, method in enumerate(METHODS):
-            for place, (measure, marker) in enumerate((("auc", "o"), ("lds", "s"))):
-                mean, half = _interval(measures[measure][row, :, k])
-                hollow = {"mfc": "white"} if place else {}
-                at = k + 0.16 * (2 * place - 1)
-                bars.errorbar(mean, at, xerr=half, fmt=marker, color=_COLOURS[method], ms=6, capsize=2, **hollow)
-        bars.axvline(0.5, color=MUTED, lw=0.8)
-        bars.axvline(0.0, color=MUTED, lw=0.8)
-        bars.set_yticks(range(len(METHODS)), METHODS)
-        bars.invert_yaxis()
-        bars.set(xlabel="● AUC for wrong labels   □ datamodelling score", title=f"{name}: detection and prediction")
-        for index, title in enumerate(titles):
-            axis = grid[row, index + 1]
-            for k, method in enumerate(METHODS):
-                axis.plot(
-                    share, curves[index, row, :, k].mean(axis=0), "-", color=_COLOURS[method], lw=1.6, label=method
-                )
-            what = "added" if index == 2 else "removed"
-            axis.set(xlabel=f"share of the {settings.n} points {what}", ylabel="test accuracy", title=title)
-            axis.title.set_fontsize(10.5)
-        bars.title.set_fontsize(10.5)
-    figure.legend(*grid[0, 1].get_legend_handles_labels(), loc="outside lower center", ncols=9, fontsize=9)
+def draw(data: xr.Dataset, settings: Settings) -> dict[str, Figure]:
+    """A row for every data set: detection and prediction of each method, and test accuracy as points go and come."""
+    figure, axes = panels(len(settings.sets), 4, height=3.7)
+    for name, row in zip(settings.sets, axes, strict=True):
+        here = data.sel(set=name)
+        _draw_scores(row[0], here)
+        row[0].set_title(f"{name}: detection and prediction")
+        for ax, (curve, title) in zip(row[1:], CURVES.items(), strict=True):
+            for (method, color), values in zip(COLORS.items(), here[curve].mean("repeat").values, strict=True):
+                ax.plot(data["count"] / settings.n, values, "-", color=color, lw=1.6, label=method)
+            what = "added" if curve == "curve_addition" else "removed"
+            ax.set(xlabel=f"share of the {settings.n} points {what}", ylabel="test accuracy", title=title)
+    figure.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside lower center", ncols=9)
     figure.suptitle(
         f"{100 * settings.noise:.0f} % of {settings.n} training labels wrong; mean of {settings.repeats} splits, "
-        "bars: 95 % intervals",
-        fontsize=12,
+        "bars: 95 % intervals"
     )
-    return figure
+    return {"shapley_against_influence": figure}
+
+
+def _draw_scores(ax: Axes, here: xr.Dataset) -> None:
+    for measure, marker, shift in (("auc", "o", -0.16), ("lds", "s", 0.16)):
+        found = mean(here[measure].values)
+        for at, (color, value, high) in enumerate(zip(COLORS.values(), found.value, found.high, strict=True)):
+            filled = color if measure == "auc" else "white"
+            ax.errorbar(value, at + shift, xerr=high - value, fmt=marker, color=color, mfc=filled, ms=6, capsize=2)
+    for value in (0.0, 0.5):
+        ax.axvline(value, color=MUTED, lw=0.8)
+    ax.set_yticks(range(len(COLORS)), COLORS)
+    ax.invert_yaxis()
+    ax.set_xlabel("● AUC for wrong labels   □ datamodelling score")
+
+
+def tell(data: xr.Dataset, settings: Settings) -> str:
+    """By every measure the best methods over all sets, and by how much TMC-Shapley beats influence, paired split by split."""
+    lines = []
+    for measure, sign in MEASURES.items():
+        values = data[measure].stack(split=("set", "repeat")).transpose("split", "method")
+        found = mean(values.values)
+        half = found.high - found.value
+        order = np.argsort(-sign * found.value, kind="stable")[:3]
+        shown = ", ".join(f"{list(COLORS)[k]} {found.value[k]:.3f} ± {half[k]:.3f}" for k in order)
+        shapley, influences = (values.values[:, list(COLORS).index(one)] for one in ("TMC-Shapley", "influence"))
+        ahead = mean(sign * (shapley - influences))
+        says = "Shapley ahead" if ahead.low > 0 else "influence ahead" if ahead.high < 0 else "no difference shown"
+        lines.append(
+            f"{measure.replace('_', ' ')}: best {shown}; TMC-Shapley − influence (paired, + = Shapley better) "
+            f"{ahead.value:+.3f} ± {ahead.high - ahead.value:.3f}: {says}"
+        )
+    return "\n".join(lines)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from jax import Array
+from matplotlib.figure import Figure
 
 from homotopy import (
     AdversarialLoss,
@@ -21,7 +22,6 @@ from homotopy import (
     LogisticRegression,
     Problem,
     Utility,
-    WorkError,
     accuracy,
     base_rate,
     hard_removal,
@@ -29,15 +29,16 @@ from homotopy import (
     soft_weights,
     solve_weighted,
 )
-from homotopy.run import Progress, Range, RunResult, Seed, check, need
-from homotopy.viz import FULL, INK, MUTED, RETAINED
+from homotopy.run import Progress, Range, Seed, check, grid, need, record
+from homotopy.viz import FULL, INK, MUTED, RETAINED, panels
 
 METRICS = {
     "parity": "demographic parity gap",
     "opportunity": "equal opportunity gap",
     "robustness": "error under attack",
 }
-KINDS = ("soft, corrected", "soft, retrained", "hard, corrected", "hard, retrained")
+STYLES = {"soft, corrected": (RETAINED, "o-"), "soft, retrained": (RETAINED, "s:"),
+          "hard, corrected": (FULL, "o-"), "hard, retrained": (FULL, "s:")}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,64 +64,44 @@ class Settings:
 QUICK = Settings(shares=(0.3, 0.9), splits=1, rows=1500)
 
 
-def run(settings: Settings, progress: Progress) -> RunResult:
-    """Weigh, delete, correct, retrain; measure on the test set; draw."""
+def compute(settings: Settings, progress: Progress) -> xr.Dataset:
+    """Metric and accuracy on the test set of every split: of the plain model, and of four others for every share."""
     check(settings)
     need("data", "fair")
     table, group = _affairs(settings.rows)
-    shape = (len(METRICS), len(KINDS), len(settings.shares), settings.splits)
-    gaps, rights = np.full(shape, np.nan), np.full(shape, np.nan)
-    before = np.zeros((len(METRICS), settings.splits))
-    plain, constant = np.zeros(settings.splits), np.zeros(settings.splits)
-    counts = np.full((len(METRICS), len(settings.shares), settings.splits), np.nan)
-    parts = np.full((len(METRICS), len(settings.shares), settings.splits), np.nan)
-    codes = {"successful": 0, "no weights improve the metric": 0}
-    with progress.task("splits", settings.splits) as advance:
-        for split in range(settings.splits):
-            order = np.random.default_rng([settings.seed, split]).permutation(table.n)
-            train, valid, test = (
-                order[: table.n // 2],
-                order[table.n // 2 : 3 * table.n // 4],
-                order[3 * table.n // 4 :],
-            )
-            problem = Problem(LogisticRegression(), table.subset(train), delete=0, ridge=settings.ridge)
-            theta = optimum(problem).theta
-            held = table.subset(test)
-            plain[split], constant[split] = float(accuracy(problem, theta, held)), base_rate(held.y)
-            utility = Utility(table.subset(valid))
-            for row, kind in enumerate(METRICS):
-                aim, judge = (_metric(kind, table.subset(part), group[part], settings) for part in (valid, test))
-                before[row, split] = float(judge.hard(problem, theta))
-                for column, share in enumerate(settings.shares):
-                    try:
-                        models, part, gone = _models(problem, theta, aim, utility, share, settings, kind)
-                    except WorkError:
-                        codes["no weights improve the metric"] += 1
-                        continue
-                    codes["successful"] += 1
-                    parts[row, column, split], counts[row, column, split] = part, gone
-                    for index, model in enumerate(models):
-                        gaps[row, index, column, split] = float(judge.hard(problem, model))
-                        rights[row, index, column, split] = float(accuracy(problem, model, held))
-            advance(1)
-    facts = {"before": before, "gaps": gaps, "rights": rights, "plain": plain, "constant": constant, "counts": counts}
-    summary = [
-        f"fair (statsmodels), {table.n} women, sensitive attribute: religious ({group.mean():.0%}); accuracy of the plain model "
-        f"{plain.mean():.4f}, base rate {constant.mean():.4f}, over {settings.splits} splits"
-    ] + [_say(settings, row, kind, facts) for row, kind in enumerate(METRICS)]
-    records = {
-        "metric": (("kind", "model", "share", "split"), gaps), "accuracy": (("kind", "model", "share", "split"), rights),
-        "metric_before": (("kind", "split"), before), "accuracy_before": ("split", plain), "base_rate": ("split", constant),
-        "reached": (("kind", "share", "split"), parts), "deleted": (("kind", "share", "split"), counts),
-    }  # fmt: skip
-    coordinates = {"kind": list(METRICS), "model": list(KINDS), "share": list(settings.shares)}
-    return RunResult(
-        figures={"soft_weights": _draw(settings, facts)},
-        data=xr.Dataset(records, coords=coordinates),
-        summary="\n".join(summary),
-        datasets=(table,),
-        result_codes={code: count for code, count in codes.items() if count},
-    )
+
+    def plain(split: int) -> dict[str, Any]:
+        problem, theta, _, test = _trained(settings, table, split)
+        before = [float(_metric(kind, table, group, test, settings).hard(problem, theta)) for kind in METRICS]
+        held = table.subset(test)
+        accurate = float(accuracy(problem, theta, held))
+        return {"metric_before": ("kind", before), "accuracy_before": accurate, "base_rate": base_rate(held.y)}
+
+    def cell(kind: str, share: float, split: int) -> dict[str, Any]:
+        problem, theta, valid, test = _trained(settings, table, split)
+        aim, judge = (_metric(kind, table, group, rows, settings) for rows in (valid, test))
+        utility = Utility(table.subset(valid))
+        part = share
+        if kind == "robustness":  # an attacked loss cannot go to 0: ask for a part of what the attack adds
+            part = share * (1.0 - float(utility.soft(problem, theta)) / float(aim.soft(problem, theta)))
+        soft = soft_weights(problem, theta, aim, utility, share=part, utility_tolerance=settings.utility_tolerance)
+        hard = hard_removal(problem, theta, aim, utility, share=part)
+        again = [solve_weighted(problem, 1.0 + found.weights, theta)[0] for found in (soft, hard)]
+        models = (soft.theta, again[0], hard.theta, again[1])  # in the order of STYLES
+        return {
+            "metric": ("model", [float(judge.hard(problem, model)) for model in models]),
+            "accuracy": ("model", [float(accuracy(problem, model, table.subset(test))) for model in models]),
+            "reached": soft.reached / part,
+            "deleted": float(jnp.sum(hard.weights != 0)),
+        }
+
+    splits = range(settings.splits)
+    data = grid({"kind": list(METRICS), "share": settings.shares, "split": splits}, cell, progress, "weights")
+    known = int(data["deleted"].notnull().sum())
+    codes = {"successful": known, "no weights improve the metric": data["deleted"].size - known}
+    data = data.merge(grid({"split": splits}, plain, progress, "plain models"), combine_attrs="drop")
+    data = data.assign_coords(model=list(STYLES)).assign_attrs(religious=float(group.mean()))
+    return record(data, table, codes=codes)
 
 
 def _affairs(rows: int) -> tuple[Dataset, np.ndarray]:
@@ -136,7 +117,16 @@ def _affairs(rows: int) -> tuple[Dataset, np.ndarray]:
     return Dataset(np.column_stack([x, np.ones(rows)]), label, name="fair"), group
 
 
-def _metric(kind: str, data: Dataset, group: np.ndarray, settings: Settings) -> Any:
+def _trained(settings: Settings, table: Dataset, split: int) -> tuple[Problem, Array, np.ndarray, np.ndarray]:
+    """The plain model of a split, and the rows for validation and test."""
+    order = np.random.default_rng([settings.seed, split]).permutation(table.n)
+    train, valid, test = np.split(order, [table.n // 2, 3 * table.n // 4])
+    problem = Problem(LogisticRegression(), table.subset(train), delete=0, ridge=settings.ridge)
+    return problem, optimum(problem).theta, valid, test
+
+
+def _metric(kind: str, table: Dataset, sensitive: np.ndarray, rows: np.ndarray, settings: Settings) -> Any:
+    data, group = table.subset(rows), sensitive[rows]
     if kind == "parity":
         return DemographicParity(data.x, group)
     if kind == "opportunity":
@@ -146,70 +136,67 @@ def _metric(kind: str, data: Dataset, group: np.ndarray, settings: Settings) -> 
     return AdversarialLoss(data, settings.attack, reach)
 
 
-def _models(problem: Problem, theta, metric, utility, share: float, settings: Settings, kind: str):
-    """The four models for a share, the share that soft weights reached, and how many points deletion took."""
-    if kind == "robustness":  # an attacked loss cannot go to 0: ask for a part of what the attack adds
-        share = share * (1.0 - float(utility.soft(problem, theta)) / float(metric.soft(problem, theta)))
-    soft = soft_weights(problem, theta, metric, utility, share=share, utility_tolerance=settings.utility_tolerance)
-    hard = hard_removal(problem, theta, metric, utility, share=share)
-    again = [solve_weighted(problem, 1.0 + found.weights, theta)[0] for found in (soft, hard)]
-    return (soft.theta, again[0], hard.theta, again[1]), soft.reached / share, float(jnp.sum(hard.weights != 0))
+def _means(data: xr.Dataset, kind: str, model: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Size of the metric and accuracy for every share, over the splits; and which of them are above the base rate: a
+    constant predictor is perfectly fair, and no success."""
+    here = data.sel(kind=kind, model=model)
+    gaps, rights = (abs(here["metric"]).mean("split").values, here["accuracy"].mean("split").values)
+    return gaps, rights, rights > float(data["base_rate"].mean())
 
 
-def _nontrivial(facts: dict[str, np.ndarray], row: int, kind: int) -> np.ndarray:
-    """Which shares end above the base rate: a constant predictor is perfectly fair, and no success."""
-    with np.errstate(invalid="ignore"):
-        return np.nanmean(facts["rights"][row, kind], axis=1) > facts["constant"].mean()
+def _before(data: xr.Dataset, kind: str) -> float:
+    return float(abs(data["metric_before"].sel(kind=kind)).mean())
 
 
-def _draw(settings: Settings, facts: dict[str, np.ndarray]):
-    figure, panels = plt.subplots(1, len(METRICS), figsize=(16.0, 4.9), layout="constrained")
-    styles = {"soft, corrected": (RETAINED, "o-"), "soft, retrained": (RETAINED, "s:"), "hard, corrected": (FULL, "o-"),
-              "hard, retrained": (FULL, "s:")}  # fmt: skip
-    for row, (kind, panel) in enumerate(zip(METRICS, panels, strict=True)):
-        for index, name in enumerate(KINDS):
-            color, style = styles[name]
-            x = np.nanmean(np.abs(facts["gaps"][row, index]), axis=1)
-            y = np.nanmean(facts["rights"][row, index], axis=1)
-            panel.plot(x, y, style, color=color, lw=1.5, ms=4.5, label=name, alpha=0.9)
-        panel.plot(
-            np.abs(facts["before"][row]).mean(), facts["plain"].mean(), "*", color=INK, ms=14, label="plain model"
-        )
-        panel.axhline(facts["constant"].mean(), color=MUTED, ls="--", lw=1.2, label="base rate (a constant)")
-        panel.set(xlabel=f"{METRICS[kind]} on the test set (0 is best)", ylabel="test accuracy")
-        panel.set_title(_headline(facts, row), fontsize=10)
-    panels[0].legend(fontsize=8)
-    return figure
-
-
-def _best(facts: dict[str, np.ndarray], row: int, kind: int) -> tuple[float, float]:
+def _best(data: xr.Dataset, kind: str, model: str) -> tuple[float, float]:
     """The smallest gap above the base rate and the accuracy there; (nan, nan) if there is none."""
-    sizes = np.nanmean(np.abs(facts["gaps"][row, kind]), axis=1)
-    fine = _nontrivial(facts, row, kind) & np.isfinite(sizes)
+    gaps, rights, fine = _means(data, kind, model)
     if not fine.any():
         return float("nan"), float("nan")
-    best = int(np.flatnonzero(fine)[np.argmin(sizes[fine])])
-    return float(sizes[best]), float(np.nanmean(facts["rights"][row, kind, best]))
+    best = int(np.argmin(np.where(fine, gaps, np.inf)))
+    return float(gaps[best]), float(rights[best])
 
 
-def _headline(facts: dict[str, np.ndarray], row: int) -> str:
-    start = np.abs(facts["before"][row]).mean()
-    words = []
-    for kind, label in ((0, "soft"), (2, "hard")):
-        gap, right = _best(facts, row, kind)
-        words.append(
-            f"{label} {gap:.3f} at {right:.3f}" if np.isfinite(gap) else f"{label}: nothing above the base rate"
+def draw(data: xr.Dataset, settings: Settings) -> dict[str, Figure]:
+    """Accuracy against every metric, as more and more of it is asked for."""
+    figure, axes = panels(1, len(METRICS), width=5.3, height=4.9)
+    accuracy_before, constant = float(data["accuracy_before"].mean()), float(data["base_rate"].mean())
+    for (kind, label), ax in zip(METRICS.items(), axes[0], strict=True):
+        words = []
+        for model, (color, style) in STYLES.items():
+            ax.plot(*_means(data, kind, model)[:2], style, color=color, lw=1.5, ms=4.5, label=model, alpha=0.9)
+            gap, right = _best(data, kind, model)
+            name, rest = model.split(", ")
+            if rest == "corrected":
+                known = f"{name} {gap:.3f} at {right:.3f}"
+                words.append(known if np.isfinite(gap) else f"{name}: nothing above the base rate")
+        before = _before(data, kind)
+        ax.plot(before, accuracy_before, "*", color=INK, ms=14, label="plain model")
+        ax.axhline(constant, color=MUTED, ls="--", lw=1.2, label="base rate (a constant)")
+        ax.set(xlabel=f"{label} on the test set (0 is best)", ylabel="test accuracy")
+        best = ", ".join(words)
+        ax.set_title(f"{before:.3f} at {accuracy_before:.3f} before; best above the base rate:\n{best}")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    return {"soft_weights": figure}
+
+
+def tell(data: xr.Dataset, settings: Settings) -> str:
+    """How small every metric gets above the base rate, by which weights, at which accuracy."""
+    lines = [
+        f"fair (statsmodels), {settings.rows} women, sensitive attribute: religious ({data.attrs['religious']:.0%}); "
+        f"accuracy of the plain model {float(data['accuracy_before'].mean()):.4f}, base rate "
+        f"{float(data['base_rate'].mean()):.4f}, over {settings.splits} splits"
+    ]
+    for kind, label in METRICS.items():
+        words = []
+        for model in STYLES:
+            gap, right = _best(data, kind, model)
+            below = int((~_means(data, kind, model)[2]).sum())
+            found = f"{gap:.4f} at accuracy {right:.4f}" if np.isfinite(gap) else "nothing above the base rate"
+            words.append(f"{model} {found}" + (f" ({below} shares not above the base rate)" if below else ""))
+        gone = float(data["deleted"].sel(kind=kind).isel(share=-1).median())
+        lines.append(
+            f"{label}: {_before(data, kind):.4f} before; best {'; '.join(words)}; deletion takes {gone:.0f} points at the last "
+            "share"
         )
-    return f"{start:.3f} at {facts['plain'].mean():.3f} before; best above the base rate:\n" + ", ".join(words)
-
-
-def _say(settings: Settings, row: int, kind: str, facts: dict[str, np.ndarray]) -> str:
-    start = float(np.abs(facts["before"][row]).mean())
-    words = []
-    for index, name in enumerate(KINDS):
-        gap, right = _best(facts, row, index)
-        below = int((~_nontrivial(facts, row, index)).sum())
-        found = f"{gap:.4f} at accuracy {right:.4f}" if np.isfinite(gap) else "nothing above the base rate"
-        words.append(f"{name} {found}" + (f" ({below} shares not above the base rate)" if below else ""))
-    gone = np.nanmedian(facts["counts"][row, -1])
-    return f"{METRICS[kind]}: {start:.4f} before; best {'; '.join(words)}; deletion takes {gone:.0f} points at the last share"
+    return "\n".join(lines)

@@ -10,21 +10,22 @@ it adds up to and the influence function at the end; both are held against real 
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from jax import Array
+from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
+from matplotlib.figure import Figure
 
 from homotopy import (
     MLP,
     Constant,
     Dataset,
     Problem,
-    Rodas5P,
     Step,
     datasets,
     flow_influence_kernel,
@@ -36,8 +37,13 @@ from homotopy import (
     source_influence,
     tracin,
 )
-from homotopy.run import Progress, Range, RunResult, Seed, check
+from homotopy._statistics import rank_correlation
+from homotopy.run import Progress, Range, Seed, check, record
 from homotopy.viz import FULL, INK, MUTED, RETAINED, SERIES
+
+from ._degrees import degree_kernels
+from ._parts import joined, part_of
+from ._queries import MeanLoss, mean_losses
 
 METHODS = ("flow kernel", "SOURCE", "TracIn", "GradDot", "influence at the end")
 
@@ -79,79 +85,40 @@ class Settings:
 QUICK = Settings(per_mode=2, strengths=(3.0, 1.0), n=6, width=2, student_t1=20.0, times=40, neurons=4)
 
 
-class _TestLoss(eqx.Module):
-    """θ ↦ mean loss on test points without noise."""
-
-    problem: Problem
-    test: Dataset
-
-    def __call__(self, theta):
-        return jnp.mean(self.losses(theta))
-
-    def losses(self, theta):
-        return jax.vmap(self.problem.loss.value)(self.problem.predict(theta, self.test.x), self.test.y)
-
-
-@dataclass(frozen=True)
-class _Map:
-    """One heat map and what stands above and beside it."""
-
-    title: str
-    ts: np.ndarray
-    kernel: np.ndarray  # (times, rows)
-    stage: np.ndarray  # (times, rows)
-    losses: dict[str, np.ndarray]
-    whole: np.ndarray
-    end: np.ndarray | None
-    rows: str
-    agreement: dict[str, float]
-    groups: np.ndarray
-
-
-def run(settings: Settings, progress: Progress) -> RunResult:
-    """Solve forward and back, retrain, compare, draw."""
+def compute(settings: Settings, progress: Progress) -> xr.Dataset:
+    """Both maps of every training, their losses, and what the kernel adds up to beside the influence at the end."""
     check(settings)
-    maps, used = [], []
+    parts, used = {}, []
     with progress.task("trainings", 3) as advance:
-        for make in (_deep_linear, _teacher_student):
-            found, data = make(settings)
-            maps.append(found)
+        for name, make in (("deep_linear", _deep_linear), ("teacher_student", _teacher_student)):
+            parts[name], data = make(settings)
             used.append(data)
             advance(1)
-        maps.append(_degrees(settings))
+        initial = np.random.default_rng([settings.seed, 1]).uniform(-1, 1, settings.neurons)
+        ts, kernel, stage, risks, whole = degree_kernels(initial, settings.epsilon, settings.scales_t1, settings.times)
+        losses = {"risk": risks.sum(axis=1)} | {f"degree {k}": risk for k, risk in enumerate(risks.T)}
+        rows = {"kernel": kernel, "stage": stage, "whole": whole, "groups": np.arange(len(risks.T))}
+        parts["time_scales"] = _kept(ts, losses, **rows)
         advance(1)
-    records: dict[str, Any] = {}
-    lines = []
-    for name, found in zip(("deep_linear", "teacher_student", "time_scales"), maps, strict=True):
-        records[f"kernel_{name}"] = ((f"time_{name}", f"row_{name}"), found.kernel)
-        records[f"stage_{name}"] = ((f"time_{name}", f"row_{name}"), found.stage)
-        records[f"ts_{name}"] = ((f"time_{name}",), found.ts)
-        records[f"whole_{name}"] = ((f"row_{name}",), found.whole)
-        turned = [
-            sum(len(times) > 0 for times in _sign_changes(found.ts, values)) for values in (found.stage, found.kernel)
-        ]
-        lines.append(
-            f"{found.title}: of {len(found.whole)} {found.rows} {turned[0]} change the sign of their influence along "
-            f"training, {turned[1]} that of their kernel (beyond 1 % of the peak)"
-        )
-        if found.agreement:
-            shown = ", ".join(f"{method} {value:+.2f}" for method, value in found.agreement.items())
-            lines.append(f"  rank agreement with retraining without the point: {shown}")
-        names = np.unique(found.groups)
-        if len(names) < 10:
-            strength = np.stack([np.abs(found.stage[:, found.groups == name]).mean(axis=1) for name in names])
-            peaks = ", ".join(f"{found.ts[peak]:.3g}" for peak in strength.argmax(axis=1))
-            lines.append(f"  groups {names.tolist()} have most influence on the test loss at T = {peaks}")
-    return RunResult(
-        figures={"stagewise_influence": _draw(maps)},
-        data=xr.Dataset(records),
-        summary="\n".join(lines),
-        datasets=tuple(used),
-        result_codes={"successful": 3},
-    )
+    return record(joined(parts), *used, codes={"successful": 3})
 
 
-def _deep_linear(settings: Settings) -> tuple[_Map, Dataset]:
+def _titles(settings: Settings) -> dict[str, str]:
+    return {
+        "deep_linear": "deep linear network",
+        "teacher_student": "teacher–student network",
+        "time_scales": f"two-layer time-scales, ε̄ = {settings.epsilon:g}",
+    }
+
+
+def _kept(ts: np.ndarray, losses: dict[str, np.ndarray], **rows: Any) -> xr.Dataset:
+    """The numbers of one training: `losses` name → (times,), the others (row,) or (times, row)."""
+    found: Any = {name: (("time", "row")[-np.ndim(values) :], np.asarray(values)) for name, values in rows.items()}
+    found |= {"ts": ("time", ts), "loss": (("curve", "time"), np.array(list(losses.values())))}
+    return xr.Dataset(found, coords={"curve": list(losses)})
+
+
+def _deep_linear(settings: Settings) -> tuple[xr.Dataset, Dataset]:
     rng = np.random.default_rng([settings.seed, 0])
     k = len(settings.strengths)
     groups = np.repeat(np.arange(k), settings.per_mode)
@@ -159,118 +126,65 @@ def _deep_linear(settings: Settings) -> tuple[_Map, Dataset]:
     target = np.diag(settings.strengths)
     data = Dataset(x, x @ target + settings.noise * rng.standard_normal(x.shape), name=f"modes {settings.strengths}")
     problem = Problem(MLP(width=k + 1, activation="identity"), data, delete=0)
-    test = Dataset(np.eye(k), target)
     ts = np.linspace(0.0, settings.linear_t1, settings.times)
-    return _network("deep linear network", problem, test, ts, settings, groups), data
+    return _network(problem, Dataset(np.eye(k), target), ts, settings, groups), data
 
 
-def _teacher_student(settings: Settings) -> tuple[_Map, Dataset]:
+def _teacher_student(settings: Settings) -> tuple[xr.Dataset, Dataset]:
     data = datasets.teacher_student(n=settings.n, width=settings.width, noise=settings.noise, seed=settings.seed)
     problem = Problem(MLP(width=settings.width), data, delete=0)
-    grid = np.linspace(-2, 2, 50)
-    test = Dataset(grid[:, None], datasets.teacher(settings.width, settings.seed)(grid))
+    line = np.linspace(-2, 2, 50)
+    test = Dataset(line[:, None], datasets.teacher(settings.width, settings.seed)(line))
     ts = np.concatenate([[0.0], np.geomspace(1e-3, settings.student_t1, settings.times - 1)])
-    return _network("teacher–student network", problem, test, ts, settings, np.arange(settings.n)), data
+    return _network(problem, test, ts, settings, np.arange(settings.n)), data
 
 
-def _network(
-    title: str, problem: Problem, test: Dataset, ts: np.ndarray, settings: Settings, groups: np.ndarray
-) -> _Map:
+def _network(problem: Problem, test: Dataset, ts: np.ndarray, settings: Settings, groups: np.ndarray) -> xr.Dataset:
     theta0, t1 = settings.small * problem.initial(settings.seed), float(ts[-1])
-    query = _TestLoss(problem, test)
+    query = MeanLoss(problem, test)
     found = flow_influence_kernel(problem, theta0, t1=t1, ts=ts, queries=query, rtol=1e-8, atol=1e-10)
-    thetas, final = np.asarray(found.thetas), float(_value(query, found.theta1))
-    options: Any = {"t1": t1, "method": "diffrax"}
-    # The stage in which the query falls to half: a point that is left out from there on has taught what it had to till then.
     parts, slopes = _course(query, found.thetas)
-    curves = np.asarray(parts)
+    curves, thetas, whole = np.asarray(parts), np.asarray(found.thetas), np.asarray(found.removal[0, 0])
     course = curves.mean(axis=1)
+    # The stage in which the query falls to half: a point that is left out from there on has taught what it had to till then.
     half = int(np.argmax(course <= 0.5 * (course[0] + course[-1])))
-    actual, late = (
-        np.array([
-            float(_value(query, simulate(problem.deleting(j), Step(start), theta0, ts=[t1], **options).theta1)) - final
+
+    def retrained(since: float) -> np.ndarray:
+        """How the final loss changes by retraining without each point from `since` on."""
+        runs = [
+            simulate(problem.deleting(j), Step(since), theta0, ts=[t1], t1=t1, method="diffrax")
             for j in range(problem.n)
-        ])
-        for start in (0.0, ts[half])
-    )  # fmt: skip
-    end = np.asarray(influence_matrix(
-        problem, query, theta=found.theta1, hessian="gauss-newton", damping=settings.damping
-    ))[0]  # fmt: skip
-    spread = np.gradient(ts)
+        ]
+        ends = mean_losses(query, jnp.stack([*(run.theta1 for run in runs), found.theta1]))
+        return np.asarray(ends[:-1] - ends[-1])
+
+    actual = retrained(0.0)
+    end = influence_matrix(problem, query, theta=found.theta1, hessian="gauss-newton", damping=settings.damping)[0]
     estimates = (
-        found.removal[0, 0],
-        np.asarray(source_influence(problem, thetas, ts, query, segments=3))[0],
-        np.asarray(tracin(problem, thetas, spread, test)).mean(axis=0),
+        whole,
+        source_influence(problem, thetas, ts, query, segments=3)[0],
+        np.asarray(tracin(problem, thetas, np.gradient(ts), test)).mean(axis=0),
         np.asarray(grad_dot(problem, thetas[-1], test, scale=t1)).mean(axis=0),
         end,
     )
-    agreement = {
-        method: rank_agreement(np.asarray(each), actual) for method, each in zip(METHODS, estimates, strict=True)
-    }
-    agreement[f"flow kernel, points removed from t = {ts[half]:.3g} on"] = rank_agreement(found.removal[0, half], late)
+    agreement = [rank_agreement(np.asarray(each), actual) for each in estimates]
+    late = rank_agreement(found.removal[0, half], retrained(ts[half]))
     stage = np.stack([
         -np.sum(slopes * sensitivity(problem.deleting(j), Constant(1.0), theta0, t1=t1, ts=ts).sensitivities, axis=1)
         for j in range(problem.n)
     ], axis=1)  # fmt: skip
-    losses = {"test loss": curves.mean(axis=1)}
+    losses = {"test loss": course}
     if curves.shape[1] <= 6:
         losses |= {f"mode {mode}": curves[:, mode] / curves.shape[1] for mode in range(curves.shape[1])}
-    kernel = np.asarray(found.kernel[0])
-    return _Map(title, ts, kernel, stage, losses, np.asarray(found.removal[0, 0]), end, "points", agreement, groups)
+    rows = _kept(ts, losses, kernel=found.kernel[0], stage=stage, whole=whole, end=end, groups=groups)
+    methods = [*METHODS, f"flow kernel, points removed from t = {ts[half]:.3g} on"]
+    return rows.assign(agreement=("method", [*agreement, late])).assign_coords(method=methods)
 
 
 @eqx.filter_jit
-def _value(query: _TestLoss, theta):
-    return query(theta)
-
-
-@eqx.filter_jit
-def _course(query: _TestLoss, thetas):
+def _course(query: MeanLoss, thetas: Array) -> tuple[Array, Array]:
     """The losses (times, points) of the test points along training, and the slope (times, dim) of their mean."""
     return jax.vmap(query.losses)(thetas), jax.vmap(jax.grad(query))(thetas)
-
-
-def _degrees(settings: Settings) -> _Map:
-    """k of the three component risks in the time-scale system: the derivative of the final risk by their weights, one
-    logarithmic cell of time after another, by reverse differentiation through the solver."""
-    m, degrees, epsilon = settings.neurons, 3, settings.epsilon
-    initial = jnp.asarray(np.random.default_rng([settings.seed, 1]).uniform(-1, 1, m))
-    edges = jnp.asarray(np.log(np.geomspace(1e-2 * epsilon, settings.scales_t1, settings.times + 1)))
-
-    def component_risks(y):
-        a, s = y[:m], y[m:]
-        moments = jnp.stack([jnp.mean(a), jnp.mean(a * s), jnp.mean(a * s * s)])
-        return 0.5 * (1.0 - moments) ** 2
-
-    def velocity(y, weights):
-        slope = jax.grad(lambda y: weights @ component_risks(y))(y)
-        return -m * jnp.concatenate([slope[:m] / epsilon, (1.0 - y[m:] ** 2) * slope[m:]])
-
-    def train(weights, adjoint):
-        def cell(y, here):
-            start, stop, weight = here
-            solution = diffrax.diffeqsolve(
-                diffrax.ODETerm(lambda x, y, _: jnp.exp(x) * velocity(y, weight)), Rodas5P(), start, stop, None, y,
-                stepsize_controller=diffrax.PIDController(rtol=1e-7, atol=1e-9), max_steps=64, adjoint=adjoint,
-            )  # fmt: skip
-            return solution.ys[0], component_risks(solution.ys[0])
-
-        y0 = jnp.concatenate([initial, jnp.zeros(m)])
-        last, risks = jax.lax.scan(cell, y0, (edges[:-1], edges[1:], weights))
-        return jnp.sum(component_risks(last)), risks
-
-    weights = jnp.ones((settings.times, degrees))
-    backward, forward = diffrax.RecursiveCheckpointAdjoint(), diffrax.ForwardMode()
-    slope, risks = jax.jit(jax.grad(lambda weights: train(weights, backward), has_aux=True))(weights)
-    along = jax.jit(jax.jacfwd(lambda weight: jnp.sum(train(weights + weight[None, :], forward)[1], axis=1)))
-    stage = -np.asarray(along(jnp.zeros(degrees)))
-    ts = np.exp(np.asarray(0.5 * (edges[1:] + edges[:-1])))
-    kernel = np.asarray(slope) / np.diff(np.exp(np.asarray(edges)))[:, None]
-    losses = {"risk": np.asarray(risks).sum(axis=1)} | {f"degree {k}": np.asarray(risks)[:, k] for k in range(degrees)}
-    title = f"two-layer time-scales, ε̄ = {epsilon:g}"
-    return _Map(
-        title, ts, kernel, stage, losses, -np.asarray(slope).sum(axis=0), None, "degrees", {}, np.arange(degrees)
-    )
 
 
 def _sign_changes(ts: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
@@ -283,52 +197,91 @@ def _sign_changes(ts: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
     return changes
 
 
-def _draw(maps: list[_Map]):
+def draw(data: xr.Dataset, settings: Settings) -> dict[str, Figure]:
+    """A column for every training: its losses, the map of influences, the map of kernels, and what they add up to."""
     figure = plt.figure(figsize=(17, 9), layout="constrained")
-    parts: Any = figure.subfigures(1, len(maps), squeeze=False)
-    for part, found in zip(parts[0], maps, strict=True):
-        grid = part.subplots(3, 2, sharex="col", width_ratios=(4, 1.3), height_ratios=(1, 2, 2))
-        (top, empty), (upper, corner), (lower, bars) = grid
-        for axis in (empty, corner):
-            axis.axis("off")
-        logarithmic = found.ts[-1] / found.ts[1] > 1e3
-        for index, (name, values) in enumerate(found.losses.items()):
-            colour = INK if index == 0 else SERIES[index - 1]
-            top.plot(found.ts, values, "-", color=colour, lw=1.8 if index == 0 else 1.2, label=name)
-        if len(found.losses) > 1:
-            top.legend(fontsize=7.5, loc="lower left" if logarithmic else "upper right")
-        top.set(ylabel="loss", title=found.title)
-        top.title.set_fontsize(10.5)
+    titles = _titles(settings)
+    parts: Any = figure.subfigures(1, len(titles), squeeze=False)
+    for part, (name, title) in zip(parts[0], titles.items(), strict=True):
+        here = part_of(data, name)
+        ts = here["ts"].values
+        places = part.subplots(3, 2, sharex="col", width_ratios=(4, 1.3), height_ratios=(1, 2, 2))
+        (top, empty), (upper, corner), (lower, bars) = places
+        for ax in (empty, corner):
+            ax.axis("off")
+        logarithmic = ts[-1] / ts[1] > 1e3
+        for curve, color in zip(here["loss"], (INK, *SERIES), strict=False):
+            top.plot(ts, curve, "-", color=color, lw=1.8 if color == INK else 1.2, label=str(curve["curve"].values))
+        empty.legend(*top.get_legend_handles_labels(), loc="center left", frameon=False)
+        top.set(ylabel="loss", title=title)
         # Per unit of log t where time is logarithmic, so that equal areas mean equal effects.
-        density = found.kernel * (found.ts[:, None] if logarithmic else 1.0)
-        n = density.shape[1]
+        density = here["kernel"].values * (ts[:, None] if logarithmic else 1.0)
+        _draw_map(upper, ts, here["stage"].values, _rows(name), "influence on the loss at T = t, removed from 0")
         per = "log t" if logarithmic else "t"
-        titles = ("influence on the loss at T = t, removed from 0", f"kernel k(t) of the final loss, per unit of {per}")
-        for axis, values, title in zip((upper, lower), (found.stage, density), titles, strict=True):
-            shown = values / np.abs(values).max(axis=0, keepdims=True)
-            # Logarithmic colours down to 1 % of the peak: what happens early is small beside the end, not nothing.
-            norm = SymLogNorm(linthresh=0.01, vmin=-1, vmax=1)
-            image = axis.pcolormesh(found.ts, np.arange(n), shown.T, cmap="RdBu_r", norm=norm, shading="nearest")
-            for row, times in enumerate(_sign_changes(found.ts, values)):
-                axis.plot(times, np.full(len(times), row), "|", color=INK, ms=6, mew=1.2)
-            axis.set(ylabel=found.rows, yticks=np.arange(n) if n <= 6 else np.arange(0, n, 5))
-            axis.set_title(title, fontsize=9)
+        image = _draw_map(lower, ts, density, _rows(name), f"kernel k(t) of the final loss, per unit of {per}")
         if logarithmic:
-            lower.set_xscale("log")
-            lower.set_xlim(found.ts[found.ts > 0][0], found.ts[-1])
+            lower.set(xscale="log", xlim=(ts[ts > 0][0], ts[-1]))
         lower.set_xlabel("time t")
         label = "each row divided by its peak; | sign change"
         part.colorbar(
-            image, ax=grid[:, 0], location="bottom", shrink=0.8, aspect=35, ticks=(-1, -0.1, 0, 0.1, 1), label=label
+            image, ax=places[:, 0], location="bottom", shrink=0.8, aspect=35, ticks=(-1, -0.1, 0, 0.1, 1), label=label
         )
-        rows = np.arange(n)
-        size = max(np.abs(found.whole).max(), 1e-300)
-        bars.barh(rows, found.whole / size, color=RETAINED, height=0.8, alpha=0.75, label="whole\ntraining, −∫k")
-        bars.axvline(0, color=MUTED, lw=0.8)
-        if found.end is not None:
-            bars.plot(found.end / np.abs(found.end).max(), rows, "o", color=FULL, ms=3.5, label="influence\nat the end")
-            bars.set_title(f"Spearman {rank_agreement(found.whole, found.end):+.2f}", fontsize=9)
-        bars.set(ylim=lower.get_ylim(), yticks=[], xlabel="loss change if row\nremoved / largest")
-        bars.xaxis.label.set_fontsize(8)
-        corner.legend(*bars.get_legend_handles_labels(), loc="lower left", fontsize=7.5, frameon=False)
-    return figure
+        _draw_whole(bars, here)
+        bars.set_ylim(lower.get_ylim())
+        corner.legend(*bars.get_legend_handles_labels(), loc="lower left", frameon=False)
+    return {"stagewise_influence": figure}
+
+
+def _rows(name: str) -> str:
+    return "degrees" if name == "time_scales" else "points"
+
+
+def _draw_map(ax: Axes, ts: np.ndarray, values: np.ndarray, rows: str, title: str) -> Any:
+    """`values` (times, row), every row over its peak, with its changes of sign."""
+    n = values.shape[1]
+    shown = values / np.abs(values).max(axis=0, keepdims=True)
+    # Logarithmic colours down to 1 % of the peak: what happens early is small beside the end, not nothing.
+    norm = SymLogNorm(linthresh=0.01, vmin=-1, vmax=1)
+    image = ax.pcolormesh(ts, np.arange(n), shown.T, cmap="RdBu_r", norm=norm, shading="nearest")
+    for row, times in enumerate(_sign_changes(ts, values)):
+        ax.plot(times, np.full(len(times), row), "|", color=INK, ms=6, mew=1.2)
+    ax.set(ylabel=rows, yticks=np.arange(n) if n <= 6 else np.arange(0, n, 5), title=title)
+    return image
+
+
+def _draw_whole(ax: Axes, here: xr.Dataset) -> None:
+    """What the kernel of every row adds up to, beside the influence at the end."""
+    whole = here["whole"].values
+    rows = np.arange(len(whole))
+    size = max(np.abs(whole).max(), 1e-300)
+    ax.barh(rows, whole / size, color=RETAINED, height=0.8, alpha=0.75, label="whole\ntraining, −∫k")
+    ax.axvline(0, color=MUTED, lw=0.8)
+    if "end" in here:
+        end = here["end"].values
+        ax.plot(end / np.abs(end).max(), rows, "o", color=FULL, ms=3.5, label="influence\nat the end")
+        ax.set_title(f"Spearman {rank_correlation(whole, end):+.2f}")
+    ax.set(yticks=[])
+    ax.set_xlabel("loss change if row\nremoved / largest", fontsize=8)
+
+
+def tell(data: xr.Dataset, settings: Settings) -> str:
+    """How many points change sides, which estimate agrees with retraining, and when each group matters most."""
+    lines = []
+    for name, title in _titles(settings).items():
+        here = part_of(data, name)
+        ts, stage, groups = (here[part].values for part in ("ts", "stage", "groups"))
+        turned = [sum(len(times) > 0 for times in _sign_changes(ts, here[part].values)) for part in ("stage", "kernel")]
+        lines.append(
+            f"{title}: of {here.sizes['row']} {_rows(name)} {turned[0]} change the sign of their influence along "
+            f"training, {turned[1]} that of their kernel (beyond 1 % of the peak)"
+        )
+        if "agreement" in here:
+            pairs = zip(here["method"].values, here["agreement"].values, strict=True)
+            shown = ", ".join(f"{method} {value:+.2f}" for method, value in pairs)
+            lines.append(f"  rank agreement with retraining without the point: {shown}")
+        names = np.unique(groups)
+        if len(names) < 10:
+            strength = [np.abs(stage[:, groups == one]).mean(axis=1) for one in names]
+            peaks = ", ".join(f"{ts[np.argmax(one)]:.3g}" for one in strength)
+            lines.append(f"  groups {names.tolist()} have most influence on the test loss at T = {peaks}")
+    return "\n".join(lines)

@@ -14,7 +14,9 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook("homotopy", "beartype.beartype")
+# Not the scenarios: their own check of settings is what a caller from Python meets.
+_PARTS = (path.stem for path in (Path(__file__).parents[1] / "homotopy").iterdir() if path.stem != "scenarios")
+install_import_hook([f"homotopy.{part}" for part in _PARTS], "beartype.beartype")
 
 import homotopy  # noqa: E402, F401  (turns 64-bit floats on)
 
@@ -24,6 +26,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # A compiled program takes some ten mappings of memory, of which Linux grants a process 65,530 by default; beyond them
 # XLA aborts. What one file of tests compiled is of little use to the next.
 _MAPPINGS = 15_000
+
+
+def pytest_configure(config):
+    """Compiled programs are shared by the processes of a run, and kept for the next one."""
+    jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("programs")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture(scope="module", autouse=True)

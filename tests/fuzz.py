@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -90,6 +91,12 @@ def _value(mask: Any) -> float:
 
 def _flow(problem, theta0, switches, t1, first):
     return ho.BangBangFlow(problem)(theta0, switches, t1=t1, first=first)
+
+
+def _saved() -> str:
+    path = os.path.join(tempfile.mkdtemp(), "schedule")
+    STEP.save(path)
+    return path
 
 
 LOO = {"problem": PROBLEM, "theta": None}
@@ -217,6 +224,16 @@ CASES: dict[str, Case] = {
          "goal": "parameters", "tolerance": 0.0, "switch_price": 0.0, "weight_price": 0.0, "certify": "none",
          "rtol": 1e-6, "atol": 1e-8},
     ),
+    "Switches": Case(ho.Switches, {"most": 2, "pieces": 4, "starts": 1, "seed": 0}),
+    "Levels": Case(ho.Levels, {"pieces": 4, "starts": 1, "seed": 0, "per_point": False}),
+    "Knots": Case(ho.Knots, {"pieces": 4, "starts": 1, "seed": 0}),
+    "Linear": Case(ho.Linear, {"starts": 1}),
+    "Polynomial": Case(ho.Polynomial, {"powers": (0.5, 2.0), "starts": 1}),
+    "Neural": Case(ho.Neural, {"width": 2, "starts": 1, "seed": 0}),
+    "Parametric": Case(
+        ho.Parametric, {"make": ho.Step, "start": [0.5], "bounds": [[0.0, 1.0]], "starts": 1, "seed": 0}
+    ),
+    "load": Case(ho.load, {"path": _saved()}),
     "search for the least time": Case(
         ho.search,
         {"problem": PROBLEM, "theta0": THETA, "t1": 5.0, "family": "bang-bang", "goal": "time", "tolerance": 0.1,
@@ -308,8 +325,9 @@ CASES: dict[str, Case] = {
 # What takes no argument that could be wrong, or is what a function returns.
 WITHOUT_ARGUMENTS = {
     "RequestError", "WorkError", "datasets", "AbstractModel", "LinearRegression", "LogisticRegression", "AbstractLoss",
-    "SquaredLoss", "LogisticLoss", "CrossEntropyLoss", "AbstractSchedule", "Rodas5P", "AbstractInverse", "Cholesky",
-    "EKFAC", "NotStationaryWarning", "ChainsWarning", "SolverWarning", "FlaggedRowsWarning", "Outcome",
+    "SquaredLoss", "LogisticLoss", "CrossEntropyLoss", "AbstractSchedule", "AbstractFamily", "GreedyFeedback",
+    "Rodas5P", "AbstractInverse", "Cholesky", "EKFAC", "NotStationaryWarning", "ChainsWarning", "SolverWarning",
+    "FlaggedRowsWarning", "Outcome",
 }  # fmt: skip
 RESULTS = {
     "Trajectory", "Surface", "Sensitivity", "Endpoint", "Influence", "ThetaDotChange", "Path", "ErrorDecomposition",

@@ -76,7 +76,7 @@ def _search(**options):
         (lambda: search_all(PROBLEM, THETA0, s=-0.1, t1=1.0), "0 ≤ s < t1 < ∞"),
         (lambda: search_all(PROBLEM, THETA0, t1=1e12), r"t1 must not exceed .*/λ_max"),
         (lambda: _search(t1=1e12), r"t1 must not exceed .*/λ_max"),
-        (lambda: Levels(seed="a"), "seed must be a whole number ≥ 0, but is 'a'"),
+        (lambda: Levels(seed="a"), "seed must be a whole number in 0…4294967295, but is 'a'"),
         (
             lambda: _search(family="bang-bang", goal="time", tolerance=0.1, certify="x"),
             "certify must be one of auto, dual",

@@ -28,7 +28,7 @@ CANNOT_FAIL = {"datasets.teacher", "AbstractSchedule"}
 MADE_BY_SOLVERS_ONLY = {"LiSSA.check"}  # it takes the matrix, for which there is no public name
 # Software and not science: what they do has no source but this project.
 OURS = {
-    "RequestError", "WorkError", "Dataset", "Checkpoint", "parse", "describe", "Arc", "Trajectory",
+    "RequestError", "WorkError", "Dataset", "Checkpoint", "load", "parse", "describe", "Arc", "Trajectory",
     "NotStationaryWarning", "FlaggedRowsWarning", "SolverWarning", "ChainsWarning", "Outcome", "inverse_memory",
     "attack_features", "accuracy", "base_rate", "Guarantee", "datasets.load", "datasets.read_csv",
     "datasets.read_csv_told", "datasets.random_linear", "datasets.teacher",

@@ -180,7 +180,7 @@ def _follow(kind: Any, name: str, value: Any) -> dict[str, Any]:
 def test_a_scenario_called_from_python_checks_first(name):
     module = importlib.import_module(f"homotopy.scenarios.{name}")
     with pytest.raises(RequestError, match="--seed must be"):
-        module.run(dataclasses.replace(module.QUICK, seed=-1), Progress())
+        module.compute(dataclasses.replace(module.QUICK, seed=-1), Progress())
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from homotopy import RequestError
-from homotopy._statistics import bootstrap, median, rank_correlation, wilson
+from homotopy._statistics import bootstrap, mean, median, rank_correlation, wilson
 
 
 def test_wilson_is_the_score_interval():
@@ -23,6 +23,14 @@ def test_the_interval_of_a_median_holds_it_as_often_as_it_says():
     found = [median(rng.exponential(size=15)) for _ in range(1000)]
     held = np.mean([low <= np.log(2) <= high for _, low, high in found])
     assert 0.94 <= held <= 0.99
+
+
+def test_the_interval_of_a_mean_is_students_along_the_first_axis():
+    values = np.random.default_rng(3).standard_normal((7, 2))
+    found = mean(values, level=0.9)
+    expected = scipy.stats.ttest_1samp(values, 0.0, axis=0).confidence_interval(0.9)
+    np.testing.assert_allclose(found.value, values.mean(axis=0))
+    np.testing.assert_allclose([found.low, found.high], [expected.low, expected.high])
 
 
 def test_rank_correlation_is_spearmans_along_the_last_axis():

@@ -34,8 +34,8 @@ def truncated_monte_carlo_shapley(
 ) -> ShapleyEstimate:
     """Shapley values (n,) with intervals, from marginal contributions along random permutations; + = raises v.
 
-    Ghorbani and Zou 2019, Algorithm 1. `value` as in `exact_shapley`, or a `RefitUtility`, whose `batch_size` permutations
-    are trained together on the device. A permutation is cut once |v − v([n])| ≤ `truncation`·|v([n]) − v(∅)| for
+    Ghorbani and Zou 2019, Algorithm 1. `value` as in `exact_shapley`, or a `RefitUtility`, whose `batch_size`
+    permutations are trained together on the device. A permutation is cut once |v − v([n])| ≤ `truncation`·|v([n]) − v(∅)| for
     `patience` points in a row, and the rest of it contributes 0; with `truncation=0` the estimate is unbiased and sums
     to v([n]) − v(∅) to rounding, otherwise to within `truncation` of it. When not given it is 0.01, and 0 with
     `stop_width`, whose intervals do not see that bias.

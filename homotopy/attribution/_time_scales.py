@@ -44,7 +44,7 @@ class TimeScales(eqx.Module):
 
     Example (continues the package's):
 
-        >>> scales = two_layer_time_scales([1e-2, 1e-3], initial=[1.0, -0.5], t1=10.0, times=50)
+        >>> scales = two_layer_time_scales([1e-2, 1e-3], initial=[1.0, -0.5], t1=10.0, count=50)
         >>> print(scales.risks.shape, scales.learnt.shape, scales.exponents(smallest=2).shape)
         (2, 50, 3) (2, 3) (3, 2)
     """
@@ -116,7 +116,7 @@ def two_layer_time_scales(
 
     Example (continues the package's):
 
-        >>> scales = two_layer_time_scales([1e-2, 1e-3], initial=[1.0, -0.5], t1=10.0, times=50)
+        >>> scales = two_layer_time_scales([1e-2, 1e-3], initial=[1.0, -0.5], t1=10.0, count=50)
         >>> print(scales.ts.shape, scales.risks.shape, bool((scales.risks[:, -1] <= scales.risks[:, 0]).all()))
         (2, 50) (2, 50, 3) True
     """

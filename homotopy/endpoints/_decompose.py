@@ -42,7 +42,7 @@ class ErrorDecomposition(eqx.Module):
 
     Example (continues the package's):
 
-        >>> gaps = decompose_errors(problem, points=[3, 6], seeds=[0, 1], damping=0.1, training_time=0.2, solver="cholesky")
+        >>> gaps = decompose_errors(problem, delete=[3, 6], seeds=[0, 1], damping=0.1, t1=0.2, solver="cholesky")
         >>> gaps.parameters.shape, gaps.thetas.shape, bool(gaps.converged.all())
         ((2, 2, 5), (2, 2, 6, 2), True)
         >>> print(gaps.shares("parameters")[0, 0].round(2))

@@ -27,7 +27,7 @@ class ThetaDotChange(eqx.Module):
 
     Example (continues the package's):
 
-        >>> change = theta_dot_change(problem, points=5)
+        >>> change = theta_dot_change(problem, count=5)
         >>> print(bool(change.change <= change.bound), change.second_norms.shape)
         True (5,)
     """

@@ -43,17 +43,19 @@ class Diagnostics:
 
     `data` has the dimensions point, parameter (named `column`, `column → output` for several), flag, and output where a
     point has several. Its attributes are numbers of the whole fit. `undefined` says for every reason which rows hold
-    NaN or inf. `Diagnostics(data)` of a data set that was saved and read back is the same table. Belsley, Kuh and Welsch 1980 and others: see `diagnostics`, which raises.
+    NaN or inf.
+    `Diagnostics(data)` of a data set that was saved and read back is the same table.
+    Belsley, Kuh and Welsch 1980 and others: see `diagnostics`, which raises.
 
     Example (continues the package's):
 
         >>> table = diagnostics(problem)
-        >>> print(table.most_influential(3), table.data["leverage"].sizes["point"], table.data.attrs['kind'])
-        [ 3  5 10] 20 linear regression
+        >>> print(table.most_influential(3), table.data["leverage"].sizes["point"], len(table.undefined))
+        [ 3  5 10] 20 0
         >>> list(table.table())[:3]
         ['point', 'leverage', 'residual']
-        >>> table.to_frame().shape[0]
-        20
+        >>> table.to_frame().shape[0], table.undefined
+        (20, {})
     """
 
     data: xr.Dataset

@@ -165,8 +165,8 @@ class LiSSA(AbstractInverse):
     wrong sign, so an indefinite matrix and a scale below λ_max/2 are refused (`WorkError`, `RequestError`), and a
     diverged answer too.
 
-    `batch_size` points are drawn anew, by `seed`, for each of `steps` steps (all of them when None) and the answer is the mean
-    of the last half of the iterates; `scale` is σ, from a power iteration when None.
+    `batch_size` points are drawn anew, by `seed`, for each of `steps` steps (all of them when None) and the answer is the
+    mean of the last half of the iterates; `scale` is σ, from a power iteration when None.
 
     Example (continues the package's):
 

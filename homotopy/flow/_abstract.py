@@ -15,23 +15,28 @@ from ._text import own_arguments, register
 
 
 class AbstractSchedule(eqx.Module):
-    """ε(t) for t ≥ 0; call it with a time or an array of times.
+    """ε(t) ∈ [0, 1] for t ≥ 0, the weight of the deleted points; call it with a time or an array of times.
 
-    A class of one's own names `piecewise_constant` and the two methods below, in JAX; `flow.check` verifies before
-    anything runs that it keeps what it says. `unrestricted = True` allows weights outside [0, 1]. Such a class is
-    simulated, searched (`Parametric`), saved, plotted and compared like the package's own; with `text` it is also
-    parsed, and named so in legends:
+    Mathematics §6. A class of one's own names `piecewise_constant` and the two methods below, in JAX; `flow.check`
+    verifies before anything runs that it keeps what it says (else `RequestError`). `unrestricted = True` allows weights
+    outside [0, 1]. Such a class is simulated, searched (`Parametric`), saved, plotted and compared like the package's
+    own; with `text` it is also parsed, and named so in legends.
 
-        class Bell(AbstractSchedule, text="bell:CENTRE,WIDTH"):
-            centre: Float[Array, ""]
-            width: Float[Array, ""]
-            piecewise_constant: ClassVar[bool] = False
+    Example (continues the package's):
 
-            def discontinuities(self):
-                return jnp.zeros(0)
-
-            def piece(self, index, t):
-                return jnp.exp(-(((t - self.centre) / self.width) ** 2))
+        >>> class Hump(AbstractSchedule, text="hump:CENTRE,WIDTH"):
+        ...     centre: float
+        ...     width: float
+        ...     piecewise_constant = False
+        ...     def discontinuities(self):
+        ...         return jnp.zeros(0)
+        ...     def piece(self, index, t):
+        ...         return jnp.exp(-(((t - self.centre) / self.width) ** 2))
+        >>> hump = parse("hump:0.1,0.1")
+        >>> print(hump([0.0, 0.1]).round(4), hump.piece(0, 0.2).round(4), hump.discontinuities().shape, describe(hump))
+        [0.3679 1.    ] 0.3679 (0,) hump:0.1,0.1
+        >>> print(AbstractSchedule.from_dict(hump.to_dict())(0.0) == hump(0.0), Hump.from_numbers(*hump.to_numbers()).width)
+        True 0.1
     """
 
     piecewise_constant: eqx.AbstractClassVar[bool]
@@ -50,6 +55,7 @@ class AbstractSchedule(eqx.Module):
         """ε(t) by the formula of the arc after `index` discontinuities, elementwise."""
 
     def __call__(self, t: Annotated[Values, "*times"]) -> Float[Array, "..."]:
+        """ε at `t`, one time or an array of them, in the shape of `t`. At a jump it is the value from before."""
         t = jnp.asarray(t, dtype=float)
         values = jnp.asarray(self.piece(jnp.searchsorted(self.discontinuities(), t), t))
         return values if jnp.issubdtype(values.dtype, jnp.inexact) else values.astype(float)
@@ -72,7 +78,14 @@ class AbstractSchedule(eqx.Module):
         return made(saved, AbstractSchedule)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write `to_dict` to the file `path` as JSON: aside first, then renamed. `homotopy.load` reads it."""
+        """Write `to_dict` to the file `path` as JSON: aside first, then renamed. `homotopy.load` reads it. `RequestError`
+        where it cannot be written.
+
+        Example (continues the package's):
+
+            >>> import pathlib, tempfile
+            >>> Step(0.5).save(pathlib.Path(tempfile.mkdtemp()) / "step.json")
+        """
         write(path, self.to_dict())
 
     # How the class is written, where the numbers of its text are not the constructor's arguments one by one.
@@ -92,5 +105,13 @@ def load(path: str | PathLike[str]) -> AbstractSchedule:
 
     Loading imports nothing and runs nothing that the file says. Raises `RequestError` for a file that is not there or
     no schedule, another version, a class that is not known here, and fields or shapes that do not fit the class.
+
+    Example (continues the package's):
+
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "step.json"
+        >>> Step(0.5).save(file)
+        >>> describe(load(file))
+        'step:0.5'
     """
     return made(read(path), AbstractSchedule)

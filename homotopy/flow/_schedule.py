@@ -294,9 +294,9 @@ class PiecewiseLinear(AbstractSchedule, text="piecewise-linear:T1,T2,…;V1,V2,�
 class NeuralSchedule(AbstractSchedule):
     """ε(t) = 1 until `start`, σ(network((t − start)/(end − start))) until `end`, then 0 (mathematics §6).
 
-    The network has `depth` hidden layers of `width` tanh neurons, made from `key` (a seed or a JAX key) as Equinox makes
-    an MLP; `network` holds (weights, biases) layer by layer: the parameters to learn. `start` and `end` are (). Raises `RequestError` unless
-    0 ≤ start < end.
+    The network has `depth` hidden layers of `width` tanh neurons, made from `key` (a seed or a JAX key) as Equinox
+    makes an MLP; `network` holds weights (m, k) and biases (m,) layer by layer: the parameters to learn. `start` and
+    `end` are (). Raises `RequestError` unless 0 ≤ start < end.
 
     Example (continues the package's):
 

@@ -64,7 +64,13 @@ class AbstractModel(eqx.Module):
         return False
 
     def design(self, x: Float[Array, "m features"]) -> Float[Array, "m p"]:
-        """Φ(x) of a model that is `linear`: the derivative of its prediction by θ for one output."""
+        """Φ(x) (m, p) of a model that is `linear`: the derivative of its prediction by θ for one output.
+
+        Example (continues the package's):
+
+            >>> LinearRegression().design(data.x).shape
+            (20, 2)
+        """
         nothing = jnp.zeros(self.size(x.shape[1], ()))
         return jax.jacobian(lambda theta: self.predict(theta, x, ()))(nothing)
 

@@ -35,8 +35,8 @@ class Problem(eqx.Module):
 
     Example (continues the package's):
 
-        >>> problem.n, problem.dim, problem.parameter_names, problem.least_squares
-        (20, 2, ('x0', 'x1'), True)
+        >>> problem.n, problem.dim, problem.parameter_names, problem.least_squares, problem.convex
+        (20, 2, ('x0', 'x1'), True, True)
         >>> print(problem.weights(0.5)[:5], problem.deleting([0, 1]).weights(0.0)[:5])
         [1.  1.  1.  0.5 1. ] [0. 0. 1. 1. 1.]
         >>> print(problem.predict(theta0, [[1.0, 1.0]]).round(3), problem.initial(0).round(3))
@@ -115,7 +115,13 @@ class Problem(eqx.Module):
 
     @property
     def design(self) -> Float[Array, "n p"]:
-        """Φ of a model that is linear in θ: its predictions are Φ W, W (p, *outputs) row by row in θ."""
+        """Φ (n, p) of a model that is linear in θ: its predictions are Φ W, W (p, *outputs) row by row in θ.
+
+        Example (continues the package's):
+
+            >>> problem.design.shape
+            (20, 2)
+        """
         return self.model.design(self.data.x)
 
     def deleting(self, delete: Indices) -> "Problem":

@@ -70,7 +70,7 @@ def teacher_student(n: Whole = 20, width: Whole = 3, noise: Number = 0.1, seed: 
 
 
 def teacher(width: int = 3, seed: int = 0) -> Callable[[Annotated[Values, "..."]], Float[np.ndarray, "..."]]:
-    """The function x ↦ Σ_k a_k tanh(w_k x + b_k) behind `teacher_student`; it takes and gives arrays of one shape.
+    """The function x ↦ Σ_k a_k tanh(w_k x + b_k) behind `teacher_student`; it takes and gives arrays of one shape, (n,) say.
 
     Slopes of both signs in [1, 3] and kinks spread over [−2, 2]: neither flat nor linear on the data.
 

@@ -212,7 +212,7 @@ def polish(window: Window, bang: Bang) -> tuple[Bang, float]:
     return bang, window.value(bang)
 
 
-def settle(window: Window, bang: Bang, value: float, most: float = np.inf) -> Local:
+def settle(window: Window, bang: Bang, value: float, most: int | None = None) -> Local:
     """Flip ε where Pontryagin's principle fails, and polish, until it holds (or more than `most` jumps would be needed)."""
     residual = 0.0
     # With several points, or a price on ∫ε, the optimum may have singular arcs, which ever more switches only imitate.
@@ -238,7 +238,7 @@ def settle(window: Window, bang: Bang, value: float, most: float = np.inf) -> Lo
             if not window.value(trial) < value - noise:
                 break
         better, better_value = polish(window, trial)
-        if not better_value < value - noise or jumps(better) > most:
+        if not better_value < value - noise or (most is not None and jumps(better) > most):
             break
         bang, value = better, better_value
     return Local(bang, value, residual)

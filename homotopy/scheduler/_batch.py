@@ -53,7 +53,7 @@ class SearchTable:
 
     Example (continues the package's):
 
-        >>> table = search_all(problem, theta0, t1=0.2, deletes=[3, 6])
+        >>> table = search_all(problem, theta0, t1=0.2, delete=[3, 6])
         >>> print(table.energies.round(4), table.baseline_energies.round(4), table.switches, table.certified)
         [0.2543 0.2381] [0.2569 0.4761] [1 0] [ True  True]
         >>> describe(table.schedule(1))

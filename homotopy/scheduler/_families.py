@@ -31,7 +31,19 @@ _LEAST: dict[str, int] = {"most": 1, "pieces": 1, "starts": 1, "seed": 0, "width
 
 @dataclasses.dataclass(frozen=True)
 class AbstractFamily:
-    """A set of schedules; its fields are the options of its search, and a wrong one is refused by name."""
+    """A set of schedules; its fields are the options of its search, and a wrong one is refused by name.
+
+    Mathematics §6. Raises `RequestError` for an option that the family does not have, and for a value outside its
+    range.
+
+    Example (continues the package's):
+
+        >>> family = Levels(pieces=4, starts=2)
+        >>> family.options(exact=True), family.having(True, pieces=8).pieces
+        (('pieces', 'starts', 'seed', 'per_point'), 8)
+        >>> family.parametric(problem, 0.0, 0.2).begins.shape
+        (2, 4)
+    """
 
     def __new__(cls, *values: Any, **options: Any) -> Any:
         own = [field.name for field in dataclasses.fields(cls)]
@@ -71,10 +83,17 @@ class AbstractFamily:
 
 @dataclasses.dataclass(frozen=True)
 class Switches(AbstractFamily):
-    """ε ∈ {0, 1}: at most `most` jumps on [s, T), any number if None. ε = 1 before s, so `most=1` is the step 1_[0,τ].
+    """ε ∈ {0, 1}: at most `most` jumps on [s, T), any number if None (mathematics §6, §7).
 
     Exact for linear regression. Other models: one step is found by batches of simulations; more switches begin with
     `pieces` equal levels, searched from `starts` starts (random ones from `seed`), which are then turned into arcs.
+
+    Mathematics §7.
+
+    Example (continues the package's):
+
+        >>> search(problem, theta0, t1=0.2, family=Switches(most=1)).switches
+        1
     """
 
     most: Whole | None = None
@@ -91,10 +110,17 @@ class Switches(AbstractFamily):
 
 @dataclasses.dataclass(frozen=True)
 class Levels(AbstractFamily):
-    """Piecewise constant: `pieces` equal pieces of [s, T], then refined where the structure is bang-bang or singular.
+    """Piecewise constant: `pieces` equal pieces of [s, T], refined where it is bang-bang or singular (mathematics §6).
 
     `starts` starts (random ones from `seed`). `per_point=True` gives every deleted point its own ε_j(t), which stays on
     the equal pieces.
+
+    Mathematics §6, §7; `per_point` §14. Raises `RequestError` for options out of range.
+
+    Example (continues the package's):
+
+        >>> Levels(pieces=4).parametric(problem, 0.0, 0.2).make(jnp.array([1.0, 0.5, 0.5, 0.0]))(0.1).item()
+        0.5
     """
 
     pieces: Whole = 40
@@ -120,7 +146,15 @@ class Levels(AbstractFamily):
 
 @dataclasses.dataclass(frozen=True)
 class Knots(AbstractFamily):
-    """Piecewise linear: `pieces` equal pieces of [s, T]; 1 at s where s > 0 (ε is continuous there), 0 at T."""
+    """Piecewise linear: `pieces` equal pieces of [s, T]; 1 at s where s > 0 (ε is continuous there), 0 at T.
+
+    `starts` starts (random ones from `seed`). Mathematics §6.
+
+    Example (continues the package's):
+
+        >>> Knots(pieces=2).parametric(problem, 0.0, 0.2).make(jnp.array([1.0, 0.5]))(0.1).item()
+        0.5
+    """
 
     pieces: Whole = 12
     starts: Whole = 8
@@ -134,7 +168,15 @@ class Knots(AbstractFamily):
 
 @dataclasses.dataclass(frozen=True)
 class Linear(AbstractFamily):
-    """1 − (t − s)/(end − s): the end of the decay in (s, T], from `starts` starts."""
+    """1 − (t − s)/(end − s): the end of the decay in (s, T], from `starts` starts.
+
+    Notes, eq. 0.14.
+
+    Example (continues the package's):
+
+        >>> Linear().parametric(problem, 0.0, 0.2).bounds.shape
+        (1, 2)
+    """
 
     starts: Whole = 8
 
@@ -145,7 +187,15 @@ class Linear(AbstractFamily):
 
 @dataclasses.dataclass(frozen=True)
 class Polynomial(AbstractFamily):
-    """(1 − (t − s)/(end − s))^power: the end of the decay in (s, T] and the power in `powers`, from `starts` starts."""
+    """(1 − (t − s)/(end − s))^power: the end of the decay in (s, T] and the power in `powers`, from `starts` starts.
+
+    Mathematics §6. Raises `RequestError` unless 0 < lowest < highest.
+
+    Example (continues the package's):
+
+        >>> Polynomial(powers=(0.5, 2.0)).parametric(problem, 0.0, 0.2).bounds.shape
+        (2, 2)
+    """
 
     powers: tuple[Number, Number] = (1 / 16, 16.0)
     starts: Whole = 8
@@ -167,7 +217,15 @@ class Polynomial(AbstractFamily):
 
 @dataclasses.dataclass(frozen=True)
 class Neural(AbstractFamily):
-    """The sigmoid of a network of `width` tanh neurons (`NeuralSchedule`), from `starts` random weights (`seed`)."""
+    """The sigmoid of a network of `width` tanh neurons (`NeuralSchedule`), from `starts` random weights (`seed`).
+
+    Mathematics §6.
+
+    Example (continues the package's):
+
+        >>> Neural(width=4).parametric(problem, 0.0, 0.2).begins.shape
+        (3, 13)
+    """
 
     width: Whole = 8
     starts: Whole = 3
@@ -182,21 +240,33 @@ class Neural(AbstractFamily):
 
 @dataclasses.dataclass(frozen=True)
 class GreedyFeedback(AbstractFamily):
-    """The closed loop of `Greedy` towards θ*₋ from θ(s) on; the result's schedule is the ε(t) that it produced."""
+    """The closed loop of `Greedy` towards θ*₋ from θ(s) on; the result's schedule is the ε(t) that it produced.
+
+    Notes, eq. 0.15; mathematics §9.
+
+    Example (continues the package's):
+
+        >>> str(GreedyFeedback())
+        'greedy'
+    """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Parametric(AbstractFamily):
-    """p ↦ `make(p)`, any `AbstractSchedule`, one's own included, for p (k,) within `bounds`.
+    """p ↦ `make(p)`, any `AbstractSchedule`, one's own included, for p (k,) within `bounds` (mathematics §6).
 
     - `make`: a JAX function of p; the schedule that it makes is 1 on [0, s] and within [0, 1], wherever p is.
     - `start` (k,), or several of them (m, k); `bounds` (k, 2), a row (lowest, highest) for every parameter.
-    - `starts`: how many starts are tried; those beyond the given ones are drawn in the box, from `seed`.
+    - `starts`: how many starts are tried, all of them `begins` (starts, k); those beyond the given ones are drawn in the
+      box, from `seed`.
 
-    >>> import jax.numpy as jnp, homotopy
-    >>> family = homotopy.Parametric(lambda p: homotopy.LinearDecay(0.0, p[0]), start=[0.5], bounds=[[0.1, 1.0]])
-    >>> family.make(jnp.asarray([0.3])).end
-    Array(0.3, dtype=float64)
+    Mathematics §6. Raises `RequestError` for shapes that do not fit and for a start outside the box.
+
+    Example (continues the package's):
+
+        >>> family = Parametric(lambda p: LinearDecay(0.0, p[0]), start=[0.5], bounds=[[0.1, 1.0]])
+        >>> family.make(jnp.asarray([0.3])).end.item(), family.begins.shape
+        (0.3, (8, 1))
     """
 
     make: Callable[[Float[Array, " k"]], AbstractSchedule]

@@ -76,11 +76,11 @@ def search(
     - `switch_price` per jump of ε, `weight_price` per unit of ∫ε dt from s on: added to the objective.
     - `certify`: "auto" takes the sharpest bound that applies, "dual", "value-function" (extra `certify`) and "hjb" ask
       for one, "none" for no bound. A bound holds for every admissible ε(t), whatever family was searched.
-    - `theta0` is θ₀ (dim,), `target` θ*₋ (dim,), needed for models other than linear regression (see `energy`); `rtol`,
-      `atol` are for those.
+    - `theta0` is θ₀ (dim,), `target` θ*₋ (dim,), needed for models other than linear regression (see `energy`);
+      `rtol`, `atol` are for those.
 
-    Linear regression with `Switches` is exact, in NumPy, without compilation. Raises `RequestError` for
-    bad times (0 ≤ s < T), unknown names, options that would be ignored and certificates that do not apply.
+    Linear regression with `Switches` is exact, in NumPy, without compilation. Raises `RequestError` for bad times
+    (0 ≤ s < T), unknown names, options that would be ignored and certificates that do not apply.
 
     Example (continues the package's):
 

@@ -120,7 +120,7 @@ def certified_removal(
 ) -> CertifiedRemoval:
     """Train with objective perturbation σ = `perturbation` and remove the points `delete` in order.
 
-    `delete` holds points (R,), or groups (R, k).
+    `delete` are points (R,), or groups (R, k).
 
     Guo et al., arXiv 1911.03030. `problem.delete` is not looked at. Sum convention: b is added to the sum R, and the
     ridge stays ρ.

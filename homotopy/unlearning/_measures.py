@@ -108,7 +108,7 @@ def relearn_time(problem: Problem, theta: Theta, *, step: Number, level: Number,
     Example (continues the package's):
 
         >>> forgotten = fine_tune(problem, optimum(problem).theta, step=0.01, steps=50).theta
-        >>> relearn_time(problem, forgotten, step=0.01, level=0.11, most=100)
+        >>> relearn_time(problem, forgotten, step=0.01, level=0.11, max_steps=100)
         9
     """
     here = problem.check_theta(theta, "theta")

@@ -322,8 +322,8 @@ class Guarantee:
 
         >>> budget = {"privacy_epsilon": 1.0, "privacy_delta": 1e-3, "constants": estimate_constants(classes)}
         >>> left = descend_to_delete(classes, jnp.zeros(2), train_steps=50, unlearn_steps=5, **budget)
-        >>> left.guarantee.holds, left.guarantee.unmet, left.guarantee.sigma > 0
-        (True, (), True)
+        >>> left.guarantee.holds, left.guarantee.unmet, left.guarantee.sigma > 0, left.guarantee.budget.publications
+        (True, (), True, 1)
     """
 
     privacy_epsilon: float
@@ -336,7 +336,13 @@ class Guarantee:
 
     @property
     def budget(self) -> Budget:
-        """What is promised, of how many models."""
+        """What is promised, of how many models.
+
+        Example (continues the package's):
+
+            >>> Guarantee(1.0, 1e-5, 0.5, 0.1, "Gaussian mechanism").budget.publications
+            1
+        """
         return Budget(self.privacy_epsilon, self.privacy_delta, self.publications)
 
     @property

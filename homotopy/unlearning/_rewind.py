@@ -274,7 +274,7 @@ def coupled_sensitivity(
     Example (continues the package's):
 
         >>> constants = estimate_constants(classes, per_point=True)
-        >>> batches = mini_batches(0, n=20, steps=10, size=5)
+        >>> batches = mini_batches(0, n=20, steps=10, batch_size=5)
         >>> print(f"{coupled_sensitivity(classes, batches, constants, step=0.01, rewind_steps=5):.4f}")
         0.0879
     """

@@ -29,7 +29,7 @@ _CHUNK = 16  # requests whose R2D runs are carried out side by side
 
 @dataclass(frozen=True)
 class Deletions:
-    """A model after each of R requests, of `points` (R,), by `algorithm`; `trained` (dim,) is the one before.
+    """A model after each of R requests, of the points `delete` (R,), by `algorithm`; `trained` (dim,) is the one before.
 
     Mathematics §10.
 
@@ -41,7 +41,7 @@ class Deletions:
 
     Example (continues the package's):
 
-        >>> gone = delete_in_sequence(problem, theta0, [3, 5], step=0.01, train_steps=50, steps=10)
+        >>> gone = delete_in_sequence(problem, theta0, [3, 5], step=0.01, train_steps=50, unlearn_steps=10)
         >>> gone.thetas.shape, gone.gradient_evaluations.tolist(), gone.retrained.tolist()
         ((2, 2), [10.0, 10.0], [False, False])
     """
@@ -81,7 +81,9 @@ def delete_in_sequence(
     sensitivity: Number | None = None,
     constants: Constants | None = None,
 ) -> Deletions:
-    """Delete the points `delete` (R,) one request at a time, `unlearn_steps` (I or K) gradient steps for each, after training from θ₀ (dim,).
+    """Delete the points `delete` (R,) one request at a time, `unlearn_steps` (I or K) gradient steps for each.
+
+    Before them the model is trained from θ₀ (dim,).
 
     `sensitivity` (R2D) is the largest Δ that the noise was made for: a request that would exceed it retrains instead.
     `problem.delete` is not looked at; given `constants` must be those of `problem.deleting(delete)`. Other options as

@@ -29,7 +29,7 @@ class Descending(TypedDict, total=False):
 
 
 def mini_batches(key: Key, n: Whole, steps: Whole, batch_size: Whole) -> Int[Array, "steps batch_size"]:
-    """The points of every step (steps, size), drawn uniformly with replacement.
+    """The points of every step (steps, batch_size), drawn uniformly with replacement.
 
     The same for every run that is coupled by `key`.
 
@@ -37,7 +37,7 @@ def mini_batches(key: Key, n: Whole, steps: Whole, batch_size: Whole) -> Int[Arr
 
     Example (continues the package's):
 
-        >>> mini_batches(0, n=20, steps=10, size=5).shape
+        >>> mini_batches(0, n=20, steps=10, batch_size=5).shape
         (10, 5)
     """
     rows, columns = _checks.count(steps, "steps", 0), _checks.count(batch_size, "batch_size", 1)

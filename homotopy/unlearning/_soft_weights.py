@@ -155,7 +155,7 @@ def hard_removal(
 def weight_influences(
     problem: Problem, trained: Theta, metric: AbstractMetric, utility: AbstractMetric, *, damping: Number = 0.0
 ) -> tuple[Float[Array, "2"], Float[Array, "2 n"]]:
-    """(M, U) (2,) at θ = `trained` and their derivatives (2, n) by every point's weight, −∇Mᵀ H⁻¹ ∇ℓ_i (per unit of weight added).
+    """(M, U) (2,) at θ = `trained` and their derivatives (2, n) by the points' weights, −∇Mᵀ H⁻¹ ∇ℓ_i (per unit added).
 
     They are those of the minimiser where θ is one. Raises `WorkError` where H (+ nλ) is singular or anything overflows,
     `RequestError` if a metric holds points that the problem's loss cannot judge. Mathematics §2; arXiv 2505.18783.

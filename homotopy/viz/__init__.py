@@ -14,8 +14,11 @@ from ._control import plot_control as plot_control
 from ._diagnostics import plot_leverage as plot_leverage
 from ._gains import plot_gains as plot_gains
 from ._phase import (
+    Plane as Plane,
     bounds_of as bounds_of,
     landmark_handles as landmark_handles,
+    phase_plane as phase_plane,
+    plot_curve as plot_curve,
     plot_field as plot_field,
     plot_landmarks as plot_landmarks,
     plot_levels as plot_levels,
@@ -27,6 +30,8 @@ from ._statistics import (
     plot_band as plot_band,
     plot_bars as plot_bars,
     plot_exceedance as plot_exceedance,
+    plot_interval as plot_interval,
+    plot_stacked as plot_stacked,
 )
 from ._surface import (
     new_3d as new_3d,

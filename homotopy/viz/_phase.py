@@ -1,52 +1,88 @@
 """Phase portraits in the plane of two parameters (notes, Figure 4)."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from .._errors import RequestError
 from ..flow import AbstractSchedule, Trajectory
 from ..problem import Problem
 from ._axes import FULL, INK, MUTED, RETAINED, axes
 
+Bounds = tuple[float, float, float, float]
 
-def _grid(bounds: tuple[float, float, float, float], points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+
+class Plane(NamedTuple):
+    """What a phase portrait shows behind its curves: numbers, so that it can be saved and drawn again.
+
+    `bounds` (left, right, bottom, top); `depth` (fine, fine) = √(R⁻ − min) with the second parameter along its rows;
+    `arrows` (k, points, points, 2), directions of −∇R_ε for each of `epsilons` (k,), of one length as they look.
+    """
+
+    bounds: Bounds
+    depth: Float[np.ndarray, "fine fine"]
+    epsilons: Float[np.ndarray, " k"]
+    arrows: Float[np.ndarray, "k points points 2"]
+
+
+def phase_plane(
+    problem: Problem, bounds: Bounds, epsilons: Any = (0.0, 1.0), *, points: int = 13, fine: int = 81
+) -> Plane:
+    """Level sets of the retained risk R⁻ = R_0 over `bounds`, and the flow's directions at constant `epsilons` there.
+
+    plot_levels(phase_plane(problem, bounds), ax)
+    """
+    epsilons = np.asarray(epsilons, dtype=float)
+    found = _risk_and_field(problem, epsilons, _grid(bounds, fine), _grid(bounds, points))
+    risk, field = (np.asarray(values) for values in found)
+    # Directions as they look: normalised after scaling by the extent of the picture.
+    scale = np.array([bounds[1] - bounds[0], bounds[3] - bounds[2]])
+    length = np.linalg.norm(field / scale[None, None, None, :], axis=-1, keepdims=True)
+    return Plane(bounds, np.sqrt(risk - risk.min()), epsilons, field / np.where(length > 0, length, 1.0))
+
+
+@eqx.filter_jit
+def _risk_and_field(problem: Problem, epsilons: Any, fine: Any, coarse: Any) -> tuple[jax.Array, jax.Array]:
+    def over(function: Any, grid: Any) -> Any:
+        return jax.vmap(jax.vmap(function))(grid)
+
+    risk = over(lambda theta: problem.risk(theta, 0.0), fine)
+    return risk, jax.vmap(lambda weight: over(lambda theta: -problem.gradient(theta, weight), coarse))(epsilons)
+
+
+def _axes_of(bounds: Bounds, points: int) -> tuple[np.ndarray, np.ndarray]:
     left, right, bottom, top = bounds
-    u, v = np.meshgrid(np.linspace(left, right, points), np.linspace(bottom, top, points))
-    return u, v, np.column_stack([u.ravel(), v.ravel()])
+    return np.linspace(left, right, points), np.linspace(bottom, top, points)
 
 
-def plot_levels(problem: Problem, bounds: tuple[float, float, float, float], ax: Axes | None = None) -> Axes:
-    """Level sets of the retained risk R⁻ = R_0 over (left, right, bottom, top), spaced evenly in √(R⁻ − min)."""
+def _grid(bounds: Bounds, points: int) -> np.ndarray:
+    return np.stack(np.meshgrid(*_axes_of(bounds, points)), axis=-1)
+
+
+def plot_levels(plane: Plane, ax: Axes | None = None) -> Axes:
+    """Level sets of the retained risk R⁻ = R_0, spaced evenly in √(R⁻ − min)."""
     ax = axes(ax)
-    u, v, points = _grid(bounds, 81)
-    risk = np.asarray(jax.jit(jax.vmap(lambda theta: problem.risk(theta, 0.0)))(points)).reshape(u.shape)
-    depth = np.sqrt(risk - risk.min())
-    ax.contour(u, v, depth, levels=10, colors=MUTED, linewidths=0.5, alpha=0.6)
+    u, v = _axes_of(plane.bounds, len(plane.depth))
+    ax.contour(u, v, plane.depth, levels=10, colors=MUTED, linewidths=0.5, alpha=0.6)
     return ax
 
 
-def plot_field(
-    problem: Problem,
-    epsilon: float,
-    bounds: tuple[float, float, float, float],
-    ax: Axes | None = None,
-    *,
-    points: int = 13,
-    alpha: float = 0.55,
-) -> Axes:
-    """Directions of the flow −∇R_ε on a grid: arrows of one length, warm for ε > ½ and cool otherwise."""
+def plot_field(plane: Plane, epsilon: float, ax: Axes | None = None, *, alpha: float = 0.55) -> Axes:
+    """Directions of the flow −∇R_ε on a grid, `epsilon` one of the plane's: warm for ε > ½ and cool otherwise."""
     ax = axes(ax)
-    u, v, where = _grid(bounds, points)
-    field = -np.asarray(jax.jit(jax.vmap(lambda theta: problem.gradient(theta, epsilon)))(where))
-    # Directions as they look: normalised after scaling by the extent of the picture.
-    scale = np.array([bounds[1] - bounds[0], bounds[3] - bounds[2]])
-    length = np.linalg.norm(field / scale, axis=1, keepdims=True)
-    arrows = field / np.where(length > 0, length, 1.0)
+    known = np.flatnonzero(plane.epsilons == epsilon)
+    if len(known) == 0:
+        raise RequestError(f"epsilon must be one of {', '.join(map(str, plane.epsilons))}, but is {epsilon}")
+    arrows = plane.arrows[known[0]]
+    points = len(arrows)
     ax.quiver(
-        u, v, arrows[:, 0].reshape(u.shape), arrows[:, 1].reshape(u.shape), color=FULL if epsilon > 0.5 else RETAINED,
+        *_axes_of(plane.bounds, points), arrows[..., 0], arrows[..., 1], color=FULL if epsilon > 0.5 else RETAINED,
         alpha=alpha, angles="xy", scale_units="xy", scale=1.6 * points, width=0.0028, headwidth=3.5, zorder=1,
     )  # fmt: skip
     return ax
@@ -62,16 +98,25 @@ def plot_trajectory(
     label: str | None = None,
 ) -> Axes:
     """θ(t) in the plane of the first two parameters, and a diamond where `schedule` switches (needs dense=True)."""
-    ax = axes(ax)
-    thetas = np.asarray(trajectory.thetas)
-    ax.plot(thetas[:, 0], thetas[:, 1], style, color=color, lw=1.8, label=label, zorder=3)
-    ax.plot(*thetas[-1, :2], "o", color=color, ms=4.5, zorder=4)
+    at = np.zeros((0, 2))
     if schedule is not None:
         ts = np.asarray(schedule.discontinuities())
         ts = ts[(ts > 0) & (ts < float(trajectory.ts[-1]))]
-        if len(ts):
-            at = np.asarray(trajectory.evaluate(ts))
-            ax.plot(at[:, 0], at[:, 1], "D", color=color, ms=6.0, mec="white", mew=0.8, zorder=5)
+        at = np.asarray(trajectory.evaluate(ts)) if len(ts) else at
+    return plot_curve(trajectory.thetas, at, ax, color=color, style=style, label=label)
+
+
+def plot_curve(
+    thetas: Any, switches: Any = (), ax: Axes | None = None, *, color: str = INK, style: str = "-",
+    label: str | None = None,
+) -> Axes:  # fmt: skip
+    """θ (k, dim ≥ 2) in the plane of the first two parameters, and a diamond at each θ in `switches` (m, dim)."""
+    ax = axes(ax)
+    thetas, switches = np.asarray(thetas), np.asarray(switches)
+    ax.plot(thetas[:, 0], thetas[:, 1], style, color=color, lw=1.8, label=label, zorder=3)
+    ax.plot(*thetas[-1, :2], "o", color=color, ms=4.5, zorder=4)
+    if len(switches):
+        ax.plot(switches[:, 0], switches[:, 1], "D", color=color, ms=6.0, mec="white", mew=0.8, zorder=5)
     return ax
 
 
@@ -101,7 +146,7 @@ def landmark_handles() -> list[Line2D]:
     ]
 
 
-def bounds_of(clouds: Sequence[np.ndarray], margin: float = 0.12) -> tuple[float, float, float, float]:
+def bounds_of(clouds: Sequence[np.ndarray], margin: float = 0.12) -> Bounds:
     """(left, right, bottom, top) around point clouds (…, dim ≥ 2), with a margin."""
     points = np.concatenate([np.atleast_2d(cloud)[:, :2] for cloud in clouds])
     low, high = points.min(axis=0), points.max(axis=0)

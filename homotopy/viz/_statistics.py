@@ -48,6 +48,36 @@ def plot_bars(
     return ax
 
 
+def plot_stacked(
+    groups: Sequence[str], shares: Mapping[str, Any], ax: Axes | None = None, *, written: float = 0.06,
+    colors: Sequence[str] = SERIES,
+) -> Axes:  # fmt: skip
+    """For every name in `groups` one bar, made of `shares` (name → values, one a group); those above `written` say it."""
+    ax = axes(ax)
+    bottom = np.zeros(len(groups))
+    for index, (name, values) in enumerate(shares.items()):
+        values = np.asarray(values, dtype=float)
+        bars = ax.bar(
+            np.arange(len(groups)), values, 0.75, bottom=bottom, label=name, color=colors[index % len(colors)]
+        )
+        labels = [f"{value:.0%}" if value > written else "" for value in values]
+        ax.bar_label(bars, labels, label_type="center", fontsize=8, color="white")
+        bottom = bottom + values
+    ax.set_xticks(np.arange(len(groups)), groups)
+    return ax
+
+
+def plot_interval(x: Any, interval: Any, ax: Axes | None = None, *, color: str = SERIES[0], **style: Any) -> Axes:
+    """Points at `x` with whiskers, `interval` = (value, low, high), numbers or arrays; those that are not finite are left out."""
+    ax = axes(ax)
+    x, value, low, high = (np.atleast_1d(np.asarray(part, dtype=float)) for part in (x, *interval))
+    known = np.isfinite([value, low, high]).all(axis=0)
+    whiskers = np.maximum([value - low, high - value], 0.0)[:, known]
+    defaults: dict[str, Any] = {"fmt": "o", "ms": 4.5, "lw": 1.3, "capsize": 2.5}
+    ax.errorbar(x[known], value[known], whiskers, color=color, **(defaults | style))
+    return ax
+
+
 def plot_exceedance(values: Any, ax: Axes | None = None, *, color: str = SERIES[0], label: str | None = None) -> Axes:
     """The share of `values` (k,) that are at least x, against x."""
     ax = axes(ax)

@@ -134,7 +134,7 @@ def test_text_of_a_class_of_ones_own():
     assert describe(Nested(Step(0.5), "", (), {}, np.zeros(1))) == "Nested"  # it has no text form
     with pytest.raises(RequestError, match="cannot be read; write bell:CENTRE,WIDTH"):
         parse("bell:0.5")
-    with pytest.raises(RequestError, match=r"family must be one of constant, step,.* bell, but is 'well'"):
+    with pytest.raises(RequestError, match=r"family must be one of constant, step,.* bell\b.*, but is 'well'"):
         parse("well:0.5")
     for text, says in (("step:TIME", "the name 'step' belongs to Step"), ("Bell", "must be written NAME:WORDS")):
         with pytest.raises(RequestError, match=says):

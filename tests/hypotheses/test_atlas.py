@@ -2,21 +2,21 @@
 
 import numpy as np
 import pytest
+from scenario_runs import run_scenario
 
 from homotopy import Dataset, LinearRegression, Problem, RequestError, leave_one_out, leverage
-from homotopy.run import Progress
 from homotopy.scenarios import atlas
 
 
 def test_a_cell_of_the_scalar_case():
     # Mathematics §8.1: from θ₀ = 0 the step at ½ ln 3 reaches θ*₋ = 1 exactly; before that one can only keep.
     problem = Problem(LinearRegression(), Dataset([[1.0], [1.0]], [2.0, 1.0]), delete=0)
-    cell = atlas.chart(problem, np.zeros(1), 1.5)
+    cell = atlas._chart(problem, np.zeros(1), 1.5)
     assert (cell.kind, cell.proven) == (atlas.REACHED, True)
     assert cell.arrival == pytest.approx(0.5 * np.log(3.0), rel=1e-9)
-    short = atlas.chart(problem, np.zeros(1), 0.4)
+    short = atlas._chart(problem, np.zeros(1), 0.4)
     assert (short.kind, short.proven) == ("keep", True)
-    away = atlas.chart(problem, 1.5 * np.ones(1), 1.0)
+    away = atlas._chart(problem, 1.5 * np.ones(1), 1.0)
     assert (away.kind, away.proven) == ("drop", True)  # the point pulls up, θ*₋ lies below
     assert away.gain == pytest.approx(1.0)
 
@@ -38,7 +38,7 @@ def test_an_added_point_has_the_leverage_and_residual_of_its_place(lever, residu
 
 
 def test_the_run_counts_what_it_drew():
-    result = atlas.run(atlas.Settings(cells=3, points=3), Progress(shown=False))
+    result = run_scenario(atlas, cells=3, points=3)
     data = result.data
     assert data.start_kind.shape == (3, 3)
     assert (data.start_gain >= 1.0).all()
@@ -50,4 +50,4 @@ def test_the_run_counts_what_it_drew():
 @pytest.mark.parametrize("wrong", [{"cells": 2}, {"reach": 0.0}, {"condition": 0.5}, {"horizon": -1.0}])
 def test_settings_are_checked(wrong):
     with pytest.raises(RequestError):
-        atlas.run(atlas.Settings(**wrong), Progress(shown=False))
+        run_scenario(atlas, **wrong)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from homotopy import Constant, Dataset, Greedy, LinearDecay, LinearRegression, Problem, energy, leave_one_out, simulate
+from homotopy._progress import Progress
 from homotopy.hypotheses import Scale, builtin, decide
-from homotopy.hypotheses._hypothesis import Silent
 from homotopy.hypotheses._instances import random_batch
 from homotopy.hypotheses._searched import Searched, decay_energies, greedy_energy, searched
 from homotopy.hypotheses.claims import _attribution, _decay, _flow, _influence, _steps, _theta_dot
@@ -23,7 +23,7 @@ def _verdict(id, scale=SMALL, **changed):
     """The verdict of a built-in hypothesis, with keyword arguments of its check replaced."""
     hypothesis = builtin()[id]
     if changed:
-        return hypothesis.rule(hypothesis.check(scale, Silent(), **changed).evidence), None
+        return hypothesis.rule(hypothesis.check(scale, Progress(shown=False), **changed).evidence), None
     result = decide(hypothesis, scale)
     assert result.error is None, result.error
     return result.verdict, result

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from homotopy import WorkError
+from homotopy._progress import Progress
 from homotopy.hypotheses import (
     Correlation,
     CounterExample,
@@ -21,7 +22,6 @@ from homotopy.hypotheses import (
     measure,
     share,
 )  # fmt: skip
-from homotopy.hypotheses._hypothesis import Silent
 from homotopy.hypotheses._instances import random_batch
 
 
@@ -32,21 +32,23 @@ def test_units_without_an_answer_are_counted_and_those_outside_the_family_are_no
         return None if seed == 2 else {"value": seed + point, "pair": [seed, point]}
 
     units = [{"seed": seed, "point": 10} for seed in range(4)]
-    found = measure(estimand, units, Silent(), "", (WorkError,))
+    found = measure(estimand, units, Progress(shown=False), "", (WorkError,))
     assert found["told"] == [units[0], units[3]]
     np.testing.assert_array_equal(found["pair"], [[0, 10], [3, 10]])
     assert len(found.failures) == 1
     assert "no minimum" in found.failures[0]
     assert found.extreme(found["value"], "Largest", "value") == {"what": "Largest", **units[3], "value": 13}
     with pytest.raises(WorkError):
-        measure(estimand, units, Silent(), "")
+        measure(estimand, units, Progress(shown=False), "")
     with pytest.raises(KeyError):
         found["valeu"]
 
 
 def test_a_batch_gives_a_row_for_each_of_its_problems_that_counts():
     batch = random_batch(Scale(8, 1, 0), 2)
-    found = measure(lambda here: {"sum": here.y.sum(axis=1), "counts": ~here.singular}, [batch, batch], Silent(), "")
+    found = measure(
+        lambda here: {"sum": here.y.sum(axis=1), "counts": ~here.singular}, [batch, batch], Progress(shown=False), ""
+    )
     kept = np.flatnonzero(~batch.singular)
     assert found.rows == 2 * len(kept)
     np.testing.assert_array_equal(found["sum"], np.tile(batch.y.sum(axis=1)[kept], 2))
@@ -58,7 +60,7 @@ def test_a_batch_gives_a_row_for_each_of_its_problems_that_counts():
 
 
 def test_of_no_rows_every_column_is_empty():
-    empty = join([measure(lambda seed: None, [3, 4], Silent(), "")])
+    empty = join([measure(lambda seed: None, [3, 4], Progress(shown=False), "")])
     assert (empty.rows, empty["anything"].size, empty.where(np.zeros(0, bool)).rows) == (0, 0, 0)
     assert empty.extreme(empty["anything"], "Largest") is None
     assert Table({"told": [{}], "x": np.array([np.inf])}).extreme(np.array([np.inf]), "Largest") is None

@@ -194,3 +194,16 @@ def contents():
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     return read
+
+
+@pytest.fixture
+def drawn_again(contents):
+    """`drawn_again(folder)`: `homotopy draw` leaves every byte of a run as it is."""
+    from homotopy.run import main
+
+    def draw(folder):
+        before = contents(Path(folder))
+        assert main(["draw", str(folder)]) == 0
+        assert contents(Path(folder)) == before
+
+    return draw

@@ -24,7 +24,7 @@ def tables(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_table_with_a_row_of_leverage_one(tables, capsys):
+def test_a_table_with_a_row_of_leverage_one(tables, capsys, drawn_again):
     assert main(["diagnose", "--data", "table.csv", "--target", "y", "--no-standardise", "--out", "found"]) == 0
     said = capsys.readouterr()
     assert "7 (0/0" in said.out
@@ -44,6 +44,7 @@ def test_a_table_with_a_row_of_leverage_one(tables, capsys):
     assert float(rows[3]["cook"]) == float(alone["cook"][3])
     assert (tables / "found" / "diagnose.png").stat().st_size < 300_000
     assert run.manifest["command"] == "homotopy diagnose --data=table.csv --target=y --no-standardise"
+    drawn_again("found")
 
 
 def test_a_row_that_keeps_the_classes_together(tables, capsys):

@@ -12,6 +12,7 @@ import pytest
 
 from homotopy import LinearRegression, Problem, RequestError, datasets, membership_inference, search
 from homotopy._extras import EXTRAS, missing, need
+from homotopy.run import Progress
 from homotopy.run._scenarios import find_scenarios
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +68,7 @@ class _WorkBegan(Exception):
     pass
 
 
-class _Watch:
+class _Watch(Progress):
     """The progress of a scenario that is stopped where its work begins."""
 
     @contextmanager
@@ -80,7 +81,7 @@ def _begins(name, settings):
     """None if the scenario comes to its work, else why it refuses."""
     module = importlib.import_module(f"homotopy.scenarios.{name}")
     try:
-        module.run(getattr(module, settings) if settings == "QUICK" else module.Settings(), _Watch())
+        module.compute(getattr(module, settings) if settings == "QUICK" else module.Settings(), _Watch())
     except _WorkBegan:
         return None
     except RequestError as error:
@@ -108,7 +109,7 @@ def test_certificates_that_a_scenario_asks_for_are_refused_with_the_setting_that
     assert re.search(r"--programs \(0 leaves them out\): needs clarabel", _begins("optimal_structure", "QUICK"))
     module = importlib.import_module("homotopy.scenarios.optimal_structure")
     with pytest.raises(_WorkBegan):
-        module.run(module.Settings(programs=0), _Watch())
+        module.compute(module.Settings(programs=0), _Watch())
 
 
 def test_hypotheses_say_which_extra_they_need_before_they_start(without, homotopy):

@@ -49,7 +49,7 @@ def _search(*args):
     return main(["search", *args])
 
 
-def test_one_row_is_what_search_finds_and_is_loaded_again(table, capsys):
+def test_one_row_is_what_search_finds_and_is_loaded_and_drawn_again(table, capsys, drawn_again):
     args = ["--data", table, "--target", "y", "--delete", "3", "--s", "0.4/lambda_min", "--out", "found"]
     assert _search(*args) == 0
     printed = capsys.readouterr().out
@@ -73,9 +73,10 @@ def test_one_row_is_what_search_finds_and_is_loaded_again(table, capsys):
     inside = np.abs(free["sigma"]) > 1e-6 * float(np.abs(free["sigma"]).max())
     if result.certificate.kind != "reached":
         assert (((free["sigma"] < 0) == (free["epsilon"] == 1)) | ~inside).all()
+    drawn_again("found")
 
 
-def test_every_row_in_turn(table, capsys):
+def test_every_row_in_turn(table, capsys, drawn_again):
     assert _search("--data", table, "--target", "y", "--delete", "all", "--out", "every") == 0
     assert "12 rows gain" in capsys.readouterr().out
     data = load_run("every").data
@@ -94,6 +95,7 @@ def test_every_row_in_turn(table, capsys):
     slowest = np.linalg.eigvalsh(problem.hessian(np.zeros(3), 1.0))[0]
     alone = search(problem, np.zeros(3), t1=2 / slowest, family="bang-bang", certify="none")
     assert float(data["energy"][7]) == pytest.approx(alone.energy, rel=1e-9, abs=1e-25)
+    drawn_again("every")
 
 
 def test_the_families_are_those_of_search():

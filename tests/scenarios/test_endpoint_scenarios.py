@@ -14,6 +14,8 @@ from homotopy import Dataset, RequestError, datasets
 from homotopy.endpoints import ErrorDecomposition
 
 decomposition = importlib.import_module("homotopy.scenarios.error_decomposition")
+gaps = importlib.import_module("homotopy.scenarios._gaps")
+agreement = importlib.import_module("homotopy.scenarios._agreement")
 against_truth = importlib.import_module("homotopy.scenarios.influence_against_truth")
 
 
@@ -32,7 +34,7 @@ def test_the_gaps_of_linear_regression_are_those_of_the_closed_forms():
     best = np.linalg.solve(hessian, x.T @ y / n)
     worst = 0.0
     for s in range(2):
-        theta0 = np.asarray(decomposition.start(problem, s))
+        theta0 = np.asarray(decomposition._start(problem, s))
         theta_s = best + vectors @ (np.exp(-rates * time) * (vectors.T @ (theta0 - best)))
         for p in range(2):
             j = int(result.data["deleted_row"][0, p])
@@ -47,10 +49,10 @@ def test_the_gaps_of_linear_regression_are_those_of_the_closed_forms():
                 theta_s + np.linalg.solve(left + damping * np.eye(d), slope / n),
                 theta_s + np.linalg.solve(hessian + damping * np.eye(d), slope / n),
             ]
-            gaps = [np.linalg.norm(b - a) for a, b in itertools.pairwise(chain)]
+            expected = [np.linalg.norm(b - a) for a, b in itertools.pairwise(chain)]
             outputs = [np.linalg.norm(x @ (b - a)) / np.sqrt(n) for a, b in itertools.pairwise(chain)]
             found = result.data.isel(pair=0, seed=s, point=p)
-            np.testing.assert_allclose(found["parameters"].values[1:4], gaps, rtol=1e-5)
+            np.testing.assert_allclose(found["parameters"].values[1:4], expected, rtol=1e-5)
             np.testing.assert_allclose(found["outputs"].values[1:4], outputs, rtol=1e-5)
             worst = max(worst, found["parameters"].values[0])
     assert worst < 1e-10  # cold and warm retraining have one and the same limit
@@ -70,17 +72,16 @@ def _made(outputs, converged=True):
 
 
 def test_whether_the_first_three_dominate_is_read_off_the_runs():
-    settings = decomposition.Settings()
     cells = {
         "yes": _made(np.broadcast_to([3.0, 2.0, 4.0, 0.5, 0.5], (2, 3, 5))),
         "no": _made(np.broadcast_to([0.1, 0.1, 0.1, 3.0, 0.7], (2, 3, 5)), converged=False),
         "perhaps": _made(np.where(np.arange(4)[None, :, None] % 2, [9.0, 0, 0, 1, 0], np.array([1.0, 0, 0, 9, 0]))),
     }
-    assert decomposition._first_three(cells["yes"], "outputs", 0.95)[0] == pytest.approx(0.9)
-    assert decomposition._sentence(cells, "outputs", settings) == (
+    assert gaps.first_three(cells["yes"], "outputs", 0.95)[0] == pytest.approx(0.9)
+    assert gaps.sentence(cells, "outputs", 0.95) == (
         "outputs: the first three gaps dominate in 1 of 3, not in no (do NOT dominate), perhaps (undecided)"
     )
-    line = decomposition._line("no", cells["no"], settings)
+    line = gaps.line("no", cells["no"], 0.95)
     assert "NOT converged: cold 1/6" in line
     assert "largest linearisation" in line
 
@@ -169,13 +170,13 @@ def test_slope_and_correlations_are_those_of_scipy():
     predicted = rng.normal(size=(3, 20))
     actual = 2.0 * predicted + rng.normal(size=(3, 20))
     actual[:, 3] = actual[:, 4]  # a tie
-    for row, (x, y) in zip(against_truth.compare(predicted, actual), zip(predicted, actual, strict=True), strict=True):
+    for row, (x, y) in zip(agreement.compare(predicted, actual), zip(predicted, actual, strict=True), strict=True):
         expected = linregress(x, y).slope, pearsonr(x, y).statistic, spearmanr(x, y).statistic
         np.testing.assert_allclose(row, expected, rtol=1e-12)
-    value, low, high = against_truth._intervals(predicted[0], actual[0], 0.95)
+    value, low, high = agreement.intervals(predicted[0], actual[0], 0.95)
     assert (low < value).all()
     assert (value < high).all()
-    assert np.isnan(against_truth.compare(np.zeros(5), np.arange(5.0))).all()
+    assert np.isnan(agreement.compare(np.zeros(5), np.arange(5.0))).all()
 
 
 def test_components_are_orthonormal_and_rows_are_kept_whole():

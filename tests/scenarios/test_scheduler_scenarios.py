@@ -15,7 +15,7 @@ def test_the_shootout_ranks_what_it_found():
     assert set(result.figures) == {"schedule_shootout", "diabetes_gains"}
     assert (data["energy"].values >= data["bound"].values[:, None] * (1 - 1e-9)).all()
     assert float(data["energy"].sel(family="bang-bang")[0]) <= float(data["energy"].sel(family="step")[0]) * (1 + 1e-9)
-    saved = SearchResult.from_dict(json.loads(data.attrs["plane/step"]))
+    saved = SearchResult.from_dict(json.loads(data["result"].sel(problem="plane", family="step").item()))
     assert saved.energy == float(data["energy"].sel(family="step")[0])
     assert (data["diabetes_lower_bound"] <= data["diabetes_energy"] * (1 + 1e-9) + 1e-25).all()
 

@@ -117,7 +117,10 @@ def test_at_most_so_many_switches():
             result = search(
                 case.problem, case.theta0, s=s, t1=t1, family=Switches(most=most), certify="auto" if d < 3 else "none"
             )
-            rows = [np.array(list(combinations(grid, most - off))).reshape(-1, most - off) for off in (0, 1)]
+            rows = [
+                np.array(list(combinations(grid, most - off))).reshape(-1 if most > off else 1, most - off)
+                for off in (0, 1)
+            ]
             least = min(float(here.values(1 - off, switches).min()) for off, switches in enumerate(rows))
             assert result.energy <= min(least, before) * (1 + 1e-9)
             at_once = float(result.schedule(s + 1e-9 * (t1 - s))) == 0.0

@@ -493,7 +493,7 @@ def test_a_weighted_minimum_does_not_depend_on_units(power):
 
 def test_sequences_say_why_they_have_no_bound():
     problem = logistic()
-    options = {"step": STEP, "train_steps": 40, "steps": 10}
+    options = {"step": STEP, "train_steps": 40, "unlearn_steps": 10}
     good = delete_in_sequence(problem, ZERO, [0, 1], **options)
     assert not good.unmet
     assert "no bound" not in str(good)

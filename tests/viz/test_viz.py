@@ -10,6 +10,7 @@ from homotopy import (
     LinearDecay,
     LinearRegression,
     Problem,
+    RequestError,
     Step,
     Surface,
     datasets,
@@ -22,13 +23,16 @@ from homotopy.viz import (
     animate_phase,
     bounds_of,
     new_3d,
+    phase_plane,
     plot_control,
     plot_distance,
     plot_field,
+    plot_interval,
     plot_landmarks,
     plot_levels,
     plot_leverage,
     plot_schedule,
+    plot_stacked,
     plot_surface,
     plot_trajectory,
     principal_coordinate,
@@ -45,6 +49,11 @@ def ax():
 @pytest.fixture(scope="module")
 def problem():
     return Problem(LinearRegression(), datasets.random_linear(), delete=3)
+
+
+def test_a_field_that_is_not_in_the_plane_is_refused(problem, ax):
+    with pytest.raises(RequestError, match=r"epsilon must be one of 0.0, 1.0, but is 0.5"):
+        plot_field(phase_plane(problem, (-1.0, 1.0, -1.0, 1.0), points=3), 0.5, ax)
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +80,9 @@ def test_a_continuous_schedule_is_drawn_on_its_own_formula(ax):
 
 def test_field_arrows_point_down_the_gradient_and_tell_the_phases_apart(problem, ax):
     bounds = (-1.0, 1.0, -1.0, 1.0)
-    plot_field(problem, 0.0, bounds, ax, points=3)
-    plot_field(problem, 1.0, bounds, ax, points=3)
+    plane = phase_plane(problem, bounds, points=3)
+    plot_field(plane, 0.0, ax)
+    plot_field(plane, 1.0, ax)
     cool, warm = ax.collections
     assert not np.allclose(cool.get_facecolor()[0, :3], warm.get_facecolor()[0, :3])
     down = -np.asarray(problem.gradient(jnp.array([-1.0, -1.0]), 0.0))
@@ -98,7 +108,7 @@ def test_landmarks_put_the_endpoints_in_the_colours_of_their_phase(ax):
 def test_levels_fill_the_bounds(problem, ax):
     bounds = bounds_of([np.array([[0.0, 0.0]]), np.array([[1.0, 2.0]])], margin=0.1)
     assert bounds == (-0.1, 1.1, -0.2, 2.2)
-    plot_levels(problem, bounds, ax)
+    plot_levels(phase_plane(problem, bounds, points=3), ax)
     assert ax.collections
 
 
@@ -133,10 +143,11 @@ def test_failed_rows_are_masked_and_not_drawn(homotopy_surface):
 def test_the_animation_is_a_small_gif_with_every_frame(problem, tmp_path):
     from PIL import Image
 
-    schedule = Step(0.05)
-    trajectory = simulate(problem, schedule, np.zeros(2), t1=0.2, dense=True)
-    path = tmp_path / "phase.gif"
-    animate_phase(path, problem, schedule, trajectory, np.array([[0.0, 0.0], [1.0, 2.0]]), frames=5)
+    schedule, times = Step(0.05), np.linspace(0.0, 0.2, 5)
+    trajectory = simulate(problem, schedule, np.zeros(2), t1=0.2, ts=times)
+    path, segment = tmp_path / "phase.gif", np.array([[0.0, 0.0], [1.0, 2.0]])
+    thetas = np.asarray(trajectory.thetas)
+    animate_phase(path, phase_plane(problem, bounds_of([thetas, segment]), points=3), schedule, times, thetas, segment)
     assert path.stat().st_size < 300_000
     with Image.open(path) as image:
         assert image.n_frames == 5
@@ -171,3 +182,18 @@ def test_leverage_plot_shows_undefined_rows_and_true_contours(ax):
     assert {"7", "3", "9", "50", f"{levels[0]:g}"} <= said
     boxes = [text.get_window_extent() for text in ax.texts]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_stacked_bars_add_up_and_say_what_is_large(ax):
+    plot_stacked(["a", "b"], {"one": [0.97, 0.5], "two": [0.03, 0.5]}, ax)
+    first, second = ax.containers
+    assert [bar.get_y() for bar in second] == [bar.get_height() for bar in first]
+    assert sorted(text.get_text() for text in ax.texts) == ["", "50%", "50%", "97%"]
+
+
+def test_intervals_leave_out_what_is_not_known(ax):
+    plot_interval([0.0, 1.0], ([2.0, 3.0], [1.0, np.nan], [4.0, 5.0]), ax)
+    (points,) = [line for line in ax.lines if line.get_marker() == "o"]
+    assert (list(points.get_xdata()), list(points.get_ydata())) == ([0.0], [2.0])
+    (whisker,) = ax.collections[0].get_segments()
+    assert whisker[:, 1].tolist() == [1.0, 4.0]
