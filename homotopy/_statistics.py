@@ -24,6 +24,9 @@ class Interval(NamedTuple):
     high: Any
 
 
+NOTHING = Interval(math.nan, math.nan, math.nan)  # of no rows
+
+
 def wilson(hits: int, of: int, *, level: float = LEVEL) -> Interval:
     """Wilson's score interval of the share `hits`/`of`; (nan, 0, 1) of nothing."""
     from scipy.stats import binomtest
@@ -35,23 +38,25 @@ def wilson(hits: int, of: int, *, level: float = LEVEL) -> Interval:
 
 
 def median(values: Any, *, level: float = LEVEL) -> Interval:
-    """The median of `values` with the interval that order statistics give, whatever the distribution."""
+    """The median of `values` with the interval that order statistics give, whatever the distribution; NaN if one is."""
     from scipy.stats import binom
 
     values = np.sort(np.asarray(values, dtype=float).ravel())
     n = values.size
-    if n == 0:
-        return Interval(math.nan, math.nan, math.nan)
+    if n == 0 or np.isnan(values).any():
+        return NOTHING
     low = max(int(binom.ppf((1 - level) / 2, n, 0.5)) - 1, 0)
     return Interval(float(np.median(values)), float(values[low]), float(values[n - 1 - low]))
 
 
 def mean(values: Any, *, level: float = LEVEL) -> Interval:
-    """The mean over the first axis of `values` (k ≥ 2, …) with Student's t interval."""
+    """The mean over the first axis of `values` (k, …) with Student's t interval; of one row alone its ends are NaN."""
     from scipy.stats import t
 
     values = np.asarray(values, dtype=float)
     centre, k = values.mean(axis=0), len(values)
+    if k < 2:
+        return Interval(centre, np.full_like(centre, np.nan)[()], np.full_like(centre, np.nan)[()])
     half = t.ppf((1 + level) / 2, k - 1) * values.std(axis=0, ddof=1) / math.sqrt(k)
     return Interval(centre, centre - half, centre + half)
 
@@ -84,14 +89,17 @@ def bootstrap(
         bootstrap(lambda i, j: table[i][:, j].mean(), *table.shape)      # crossed factors: drawn independently of each other
 
     `clusters` (count,) labels the rows of a single count that are not independent: whole clusters are drawn, then rows
-    within each. Draws for which the statistic is not finite are left out; where none is left the ends are NaN.
+    within each. Draws for which the statistic is not finite are left out, component by component; where none is left, and
+    where the estimate itself is not finite, the ends are NaN.
     """
-    if clusters is not None and len(counts) != 1:
-        raise RequestError(f"clusters are of one count of rows, but {len(counts)} counts are given")
-    rng = np.random.default_rng(seed)
-    value = statistic(*(np.arange(count) for count in counts))
+    if clusters is not None and (len(counts) != 1 or np.size(clusters) != counts[0]):
+        raise RequestError(
+            f"clusters must label the rows of one count, but {np.size(clusters)} labels are given for {counts}"
+        )
     if min(counts, default=0) == 0:
-        return Interval(value, np.full_like(value, np.nan), np.full_like(value, np.nan))
+        return NOTHING
+    rng = np.random.default_rng(seed)
+    value = np.asarray(statistic(*(np.arange(count) for count in counts)), dtype=float)
     members = None
     if clusters is not None:
         labels = np.asarray(clusters).ravel()
@@ -104,8 +112,8 @@ def bootstrap(
         return [np.concatenate([rows[rng.integers(len(rows), size=len(rows))] for rows in chosen])]
 
     drawn = np.stack([np.asarray(statistic(*draw()), dtype=float) for _ in range(resamples)])
-    kept = drawn[np.isfinite(drawn).reshape(resamples, -1).all(axis=1)]
-    if len(kept) == 0:
-        return Interval(value, np.full(drawn.shape[1:], np.nan)[()], np.full(drawn.shape[1:], np.nan)[()])
-    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return Interval(value, low, high) if low.ndim else Interval(float(value), float(low), float(high))
+    drawn[~np.isfinite(drawn)] = np.nan
+    known = np.isfinite(value) & np.isfinite(drawn).any(axis=0)
+    ends = np.full((2, *value.shape), np.nan)
+    ends[:, known] = np.nanquantile(drawn[:, known], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return Interval(value, *ends) if value.ndim else Interval(float(value), float(ends[0]), float(ends[1]))

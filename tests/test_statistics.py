@@ -61,13 +61,24 @@ def test_clusters_are_drawn_as_wholes_and_crossed_factors_apart():
     table = values.reshape(8, 30)
     crossed = bootstrap(lambda i, j: table[i][:, j].mean(), 8, 30)
     np.testing.assert_allclose(crossed.high - crossed.low, wholes.high - wholes.low, rtol=0.2)
-    with pytest.raises(RequestError, match="one count"):
-        bootstrap(lambda i, j: 0.0, 8, 30, clusters=np.zeros(8))
+    for counts, labels in (((8, 30), np.zeros(8)), ((10,), np.zeros(3))):
+        with pytest.raises(RequestError, match="label the rows of one count"):
+            bootstrap(lambda *rows: 0.0, *counts, clusters=labels)
 
 
 def test_what_is_not_finite_is_left_out_and_arrays_stay_arrays():
     values = np.random.default_rng(5).standard_normal((20, 3))
-    found = bootstrap(lambda i: values[i].mean(axis=0) if i[0] % 2 else np.full(3, np.nan), 20)
+    found = bootstrap(lambda i: values[i].mean(axis=0) if i[0] % 2 == 0 else np.full(3, np.nan), 20)
     assert found.low.shape == found.high.shape == (3,)
     assert np.isfinite(found.low).all()
     assert np.isnan(bootstrap(lambda i: np.nan, 5).low)
+    # No interval of the draws that happen to miss what is not known; other components keep theirs.
+    values[3, 1] = np.nan
+    found = bootstrap(lambda i: values[i].mean(axis=0), 20)
+    np.testing.assert_array_equal(np.isfinite(found), [[True, False, True]] * 3)
+
+
+def test_of_nothing_nothing_is_known():
+    assert np.isnan(bootstrap(lambda i: i.sum(), 0)).all()
+    assert np.isnan(median([1.0, np.nan])).all()
+    assert np.isnan(mean([2.0])[1:]).all()

@@ -65,7 +65,8 @@ def carry_out(
                 **provenance,
             }
             write_manifest(folder, content)
-    print(summary)
+    if summary:
+        print(summary)
     if set(codes) - {"successful"}:
         print("solves: " + ", ".join(f"{count} {code}" for code, count in codes.items()))
     wrote(out)
@@ -80,20 +81,24 @@ def picture(
     folder: Path, module: ModuleType, data: "xarray.Dataset", settings: Any, progress: Progress
 ) -> tuple[str, Exception | None]:
     """Figures, animations and tables of `data` into `folder`; what is to be told, and what went wrong in making them."""
+    summary = ""
     try:
         summary = module.tell(data, settings).rstrip()
         pictures, tables = drawn(module, data, settings), tabulated(module, data, settings)
-        with progress.task("writing", total=len(pictures) + len(tables)) as advance:
+    except Exception as error:  # of whatever kind: the numbers are there
+        return summary, error
+    with progress.task("writing", total=len(pictures) + len(tables)) as advance:
+        try:
             for stem, drawing in pictures.items():
                 save_picture(drawing, folder, stem)
                 advance()
             for stem, columns in tables.items():
                 save_table(columns, folder / f"{stem}.csv")
                 advance()
-    except OSError:
-        raise
-    except Exception as error:
-        return "", error
+        except OSError:  # the disk's
+            raise
+        except Exception as error:
+            return summary, error
     return summary, None
 
 

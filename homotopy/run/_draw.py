@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from .._errors import RequestError
+from .._errors import RequestError, WorkError
 from ._arguments import parse
 from ._carry_out import DATA, picture, publishing, written, wrote
 from ._cli import COMMANDS
@@ -41,7 +41,7 @@ def command(args: list[str], scenarios: str) -> int:
         (folder / DATA).write_bytes((Path(run) / DATA).read_bytes())
         summary, failure = picture(folder, module, data, settings, progress)
         if failure is not None:
-            raise failure
+            raise WorkError(f"{run} cannot be drawn: {type(failure).__name__}: {failure}") from failure
         write_manifest(folder, {**manifest, "summary": summary})
     print(summary)
     wrote(out)
@@ -50,12 +50,16 @@ def command(args: list[str], scenarios: str) -> int:
 
 def _parts(run: str, manifest: dict[str, Any], scenarios: str) -> tuple[Any, Any]:
     """What draws this run, and its settings: those of the command that the manifest spells out."""
-    words = shlex.split(str(manifest.get("command", "")))
+    unsaid = RequestError(f"the manifest of {run} does not say which command made it; there is nothing to draw it with")
+    try:
+        words = shlex.split(str(manifest.get("command", "")))
+    except ValueError:  # an open quotation
+        raise unsaid from None
     if len(words) < 2 or words[0] != "homotopy" or words[1] not in COMMANDS:
-        raise RequestError(
-            f"the manifest of {run} does not say which command made it; there is nothing to draw it with"
-        )
+        raise unsaid
     module = importlib.import_module(f".{COMMANDS[words[1]].module}", __package__)
+    if not hasattr(module, "parts"):  # a command that writes no run
+        raise unsaid
     found, settings = module.parts(words[2:], scenarios)
     then, now = ({**recorded, "out": ""} for recorded in (manifest.get("settings", {}), plain(settings)))
     if then != now:

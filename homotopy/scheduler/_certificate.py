@@ -14,6 +14,7 @@ from ._value_function import value_function_bound
 CertificateKind = Literal["reached", "dual", "value-function", "hjb", "local"]
 Certify = Literal["auto", "dual", "value-function", "hjb", "none"]
 # Beyond this many parameters the semi-definite program takes minutes.
+_ROUNDED = 1e-8  # of the energies of a window: more than rounding makes of any
 _LARGEST_PROGRAM = 24
 
 
@@ -56,7 +57,7 @@ def certify(window: Window, value: float, best_end: Vector | None, how: str, sin
     if how in ("auto", "dual"):
         bound = dual_bound(window, best_end) if single_point and best_end is not None else None
         if bound is not None:
-            return _made("dual", bound, value, 0.0)
+            return _made(window, "dual", bound, value, 0.0)
         if how == "dual":
             raise RequestError(
                 "certify='dual' does not apply here: the deleted residual may change its sign (or several points, a "
@@ -64,14 +65,17 @@ def certify(window: Window, value: float, best_end: Vector | None, how: str, sin
             )
     if how == "value-function" or (how == "auto" and len(window.begin) <= _LARGEST_PROGRAM and not missing("certify")):
         bound, margin = value_function_bound(window)
-        return _made("value-function", bound, value, margin)
+        return _made(window, "value-function", bound, value, margin)
     if how == "hjb" or (how == "auto" and len(window.begin) <= 2):
         bound, margin = grid_bound(window)
-        return _made("hjb", bound, value, margin)
+        return _made(window, "hjb", bound, value, margin)
     return local(value)
 
 
-def _made(kind: CertificateKind, bound: float, value: float, margin: float) -> Certificate:
+def _made(window: Window, kind: CertificateKind, bound: float, value: float, margin: float) -> Certificate:
+    # A bound that lies above what was found is none for it: the schedule is not one of those that the bound is about.
+    if bound - max(value, 0.0) > _ROUNDED * 0.5 * window.size**2:
+        return local(value)
     # What was subtracted for rounding may be less than what rounds in E itself.
     bound = float(min(max(bound, 0.0), max(value, 0.0)))
     return Certificate(kind, bound, float(max(value, 0.0) - bound), float(margin))

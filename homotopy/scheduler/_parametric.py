@@ -5,6 +5,7 @@ jumps too. How many steps an arc gets follows from how long it becomes at the st
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import equinox as eqx
@@ -26,6 +27,7 @@ Make = Callable[[Array], AbstractSchedule]
 Ends = list[tuple[Vector, float]]
 _DRAWN = 4  # points of the box at which lengths of arcs are looked at, besides the starts
 _FEWEST = 2  # steps on an arc
+_SEEN = 17  # times on an arc at which ε is looked at
 _GENEROUS = 1.5  # an arc that moves may become so many times longer than it was seen
 # RK4 steers well where it is off by less than this fraction of the baseline; where not, it gets so many times the steps,
 # so often.
@@ -43,22 +45,26 @@ def descend(task: Task, family: Parametric) -> Ends:
 
 def sharpened(task: Task, family: Parametric, ends: Ends) -> tuple[Vector, float, float]:
     """The best end's parameters, energy and objective by the accurate engine; with more steps where RK4 was wrong."""
-    shares = _shares(task, family, family.begins)
+    shares, found = _shares(task, family, family.begins), list[tuple[Vector, float, float]]()
     for k in range(_OFTEN + 1):
         parameters, promised = ends[0]
-        energy, cost = task.value(family.make(jnp.asarray(parameters)))
-        if abs(cost - promised) <= _STEERED * task.scale or k == _OFTEN:
+        found.append((parameters, *task.value(family.make(jnp.asarray(parameters)))))
+        if abs(found[-1][2] - promised) <= _STEERED * task.scale or k == _OFTEN:
             break
         ends = _optimised(task, family, parameters[None], _steps(shares, task.steps * _MORE ** (k + 1)))
-    return parameters, energy, cost
+    return min(found, key=lambda one: one[2])
 
 
 def require_admissible(task: Task, family: Parametric, parameters: Vector) -> None:
     """`RequestError` unless the schedule that the user's `make` makes of them is one of E_s."""
     schedule = _make(family.make, jnp.asarray(parameters))
     check(schedule, task.t1, points=task.problem.delete.shape[0], admissible=True)
-    ts = np.linspace(0.0, task.s, 65)
-    off = np.abs(np.asarray(schedule(ts)).reshape(len(ts), -1) - 1.0).max(axis=1)
+    # On every arc: a jump between two samples of the whole would not be seen.
+    edges = np.concatenate([[0.0], np.clip(np.asarray(schedule.discontinuities()), 0.0, task.s), [task.s]])
+    arcs = [(k, np.linspace(*ends, _SEEN)) for k, ends in enumerate(pairwise(edges)) if ends[0] < ends[1] or k == 0]
+    ts = np.concatenate([times for _, times in arcs])
+    values = np.concatenate([np.asarray(schedule.piece(k, jnp.asarray(times))) for k, times in arcs])
+    off = np.abs(values.reshape(len(ts), -1) - 1.0).max(axis=1)
     refuse(
         task.s > 0 and off.max() > 1e-9,
         f"make(p) must be 1 on [0, s] = [0, {task.s:g}], the training that has already happened, but {type(schedule).__name__} "

@@ -29,7 +29,7 @@ _Found = tuple[AbstractSchedule, float, float, dict[str, Any]]
 
 def general_search(task: Task, family: AbstractFamily, switch_price: float, how: str) -> SearchResult:
     """`search` where no closed form applies; the arguments are those of `search`, checked."""
-    problem, per_point = task.problem, isinstance(family, Levels) and family.per_point
+    problem = task.problem
     refuse(switch_price > 0, "switch_price is for linear regression with family='step' or 'bang-bang', one common ε(t)")
     refuse(not problem.least_squares and how not in ("auto", "none"),
            f"certify={how!r} is for linear regression; for this model use 'auto' (which says 'local') or 'none'")  # fmt: skip
@@ -40,6 +40,7 @@ def general_search(task: Task, family: AbstractFamily, switch_price: float, how:
             schedule, energy, cost, told = _one_step(task)
         case _:
             schedule, energy, cost, told = _parametric(task, family)
+    per_point = np.ndim(np.asarray(schedule(task.s))) > 0  # ε_j(t): no bound is known for one that differs by point
     certificate = _certificate(task, cost, how, per_point)
     residual, notes = math.nan, told.pop("notes", ())
     if task.plain and not per_point:

@@ -35,7 +35,8 @@ from homotopy.run import record
 @dataclass(frozen=True)
 class Settings:
     mode: Literal[
-        "fine", "work", "request", "bug", "exit", "nothing", "interrupt", "swallow", "full", "slow", "stuck", "blank", "bad name"
+        "fine", "work", "request", "bug", "exit", "nothing", "interrupt", "swallow", "full", "slow", "stuck",
+        "blank", "bad name", "lost"
     ] = "fine"
     """how it ends"""
     seed: int = 0
@@ -94,6 +95,10 @@ def compute(settings, progress):
 def draw(data, settings):
     if settings.mode == "blank":
         raise KeyError("no such curve")
+    if settings.mode == "lost":
+        raise FileNotFoundError(2, "No such file", "logo.png")
+    if settings.mode == "lost":
+        raise FileNotFoundError(2, "No such file", "logo.png")
     figure = Figure(figsize=(3, 2))
     axes = figure.add_subplot()
     y = data["y"].values

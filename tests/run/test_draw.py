@@ -30,14 +30,17 @@ def test_lost_figures_are_made_again(homotopy, run, contents):
     assert contents(run) == before
 
 
-@pytest.mark.parametrize("mode", ["blank", "bad name"])
+@pytest.mark.parametrize("mode", ["blank", "bad name", "lost"])
 def test_a_figure_that_fails_costs_no_numbers(homotopy, tmp_path, mode):
-    code, _, err = homotopy("run", "toy", "--mode", mode)
+    code, out, err = homotopy("run", "toy", "--mode", mode)
     assert code == 1
+    assert "the first value is" in out
     assert "the numbers are in runs/toy/data.nc" in err
     assert "`homotopy draw runs/toy` tries again" in err
     assert sorted(path.name for path in (tmp_path / "runs" / "toy").iterdir()) == ["data.nc", "manifest.json"]
-    assert homotopy("draw", "runs/toy")[0] == 1
+    code, _, err = homotopy("draw", "runs/toy")
+    assert code == 1
+    assert "runs/toy cannot be drawn" in err
 
 
 def test_changed_numbers_are_not_drawn(homotopy, run):
@@ -71,7 +74,7 @@ def test_what_cannot_be_drawn_is_one_line_and_exit_2(homotopy, run, args, says):
     assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["", "other run toy", "homotopy sing toy"])
+@pytest.mark.parametrize("command", ["", "other run toy", "homotopy sing toy", "homotopy list", "homotopy run 'toy"])
 def test_a_manifest_without_its_command_is_not_drawn(homotopy, run, command):
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps(manifest | {"command": command}))

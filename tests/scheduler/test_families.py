@@ -2,31 +2,39 @@
 
 import json
 from itertools import combinations
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Array, Float
 from problems import logistic, random_ols, teacher_student
 from test_bang_bang import instance
 
 from homotopy import (
+    AbstractSchedule,
     BangBang,
     GreedyFeedback,
     Knots,
     Levels,
     Linear,
+    LinearRegression,
     Neural,
     Parametric,
+    PointSchedules,
     Polynomial,
+    Problem,
     RequestError,
     SearchResult,
     Step,
     Switches,
+    datasets,
     energy,
     leave_one_out,
     search,
 )
 from homotopy.scheduler import FAMILIES
+from homotopy.scheduler._certificate import certify
 from homotopy.scheduler._discrete import Setting, objective
 from homotopy.scheduler._linear import linear_control
 from homotopy.scheduler._parametric import descend, sharpened
@@ -220,3 +228,47 @@ def test_one_epsilon_per_point_is_never_worse_than_a_common_one():
     assert own.schedule(0.3).shape == (2,)
     with pytest.raises(RequestError, match="per_point"):
         search(case.problem, case.theta0, t1=1.0, family="step", per_point=True)  # type: ignore[call-arg]
+
+
+def test_a_schedule_per_point_has_no_bound_of_a_common_one():
+    problem = Problem(LinearRegression(), datasets.random_linear(20, 2, seed=0), delete=[0, 1, 2])
+    family = Parametric(
+        lambda q: PointSchedules(jnp.asarray([0.05]), jnp.stack([jnp.ones(3), q])),
+        start=[0.5] * 3, bounds=[[0.0, 1.0]] * 3, starts=1,
+    )  # fmt: skip
+    found = search(problem, 3 * problem.initial(0), t1=0.2, family=family)
+    assert found.certificate.kind == "local"
+    assert found.certificate.lower_bound == 0.0
+
+
+class Dips(AbstractSchedule):
+    """1_[0,τ], but for a dip to 0 between any two of 65 equal times in [0, 0.64]."""
+
+    switch: Float[Array, ""]
+    piecewise_constant: ClassVar[bool] = True
+
+    def discontinuities(self):
+        dips = 0.01 * jnp.arange(64.0)[:, None] + jnp.array([[0.0005, 0.0095]])
+        return jnp.concatenate([dips.reshape(-1), self.switch[None]])
+
+    def piece(self, index, t):
+        index = jnp.asarray(index)
+        on = jnp.where(index >= 128, index == 128, index % 2 == 0).astype(float)
+        return jnp.broadcast_to(on, jnp.shape(t))
+
+
+def test_a_schedule_that_leaves_one_between_samples_is_refused():
+    problem = Problem(LinearRegression(), datasets.random_linear(20, 2, seed=0), delete=0)
+    family = Parametric(lambda p: Dips(p[0]), start=[0.7], bounds=[[0.65, 0.79]])
+    with pytest.raises(RequestError, match=r"make\(p\) must be 1 on \[0, s\] = \[0, 0.64\].* off by 1 "):
+        search(problem, problem.initial(0), s=0.64, t1=0.8, family=family)
+
+
+def test_a_bound_above_what_was_found_is_not_claimed():
+    problem = Problem(LinearRegression(), datasets.random_linear(20, 2, seed=0), delete=0)
+    control = linear_control(problem, np.array([1.0, -1.0]), np.asarray(leave_one_out(problem).theta))
+    free = window(control, 0.0, 0.2)
+    honest = certify(free, free.baseline, np.asarray(free.begin), "value-function", True)
+    assert honest.kind == "value-function"
+    below = certify(free, 0.5 * honest.lower_bound, np.asarray(free.begin), "value-function", True)
+    assert (below.kind, below.lower_bound) == ("local", 0.0)
