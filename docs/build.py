@@ -1,14 +1,17 @@
 """The site: every page that README.md leads to, and the API pages that pdoc makes of the docstrings.
 
 `python docs/build.py [FOLDER]` writes `site/` (or FOLDER), from this checkout alone: nothing is fetched, neither here nor
-by the pages. A page stands where its source stands, so that a link that holds in the repository holds in the site; what a
-page shows or links to (a figure, an example) is copied beside it. Code that names a public name links to its API page.
+by the pages. A FOLDER that this program made is emptied first; any other that is not empty is refused.
+
+A page stands where its source stands, so that a link that holds in the repository holds in the site; what a page shows or
+links to (a figure, an example) is copied beside it. Code that names a public name links to its API page.
 """
 
 import importlib
 import posixpath
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
@@ -31,11 +34,13 @@ FOLDERS = {f"homotopy.{folder}": names for folder, names in homotopy._PUBLIC.ite
 OPEN = ("homotopy.problem.datasets", "homotopy.hypotheses", "homotopy.viz", "homotopy.run")
 PLACES = {name: f"{folder.replace('.', '/')}.html#{name}" for folder, names in FOLDERS.items() for name in names}
 PLACES["datasets"] = "homotopy/problem/datasets.html"
+# In every folder that this program made, and may empty.
+MARK = ".made-by-docs-build"
 
 
 def build(out: Path) -> None:
     """Write the whole site to `out`, which is emptied first."""
-    shutil.rmtree(out, ignore_errors=True)
+    empty(out)
     pdoc.render.configure(docformat="markdown", show_source=False, template_directory=ROOT / "docs" / "template")
     pdoc.render.env.filters["to_html"] = lambda text: _MARKDOWN.render(_fenced(text))
     modules = api_modules()
@@ -57,6 +62,32 @@ def build(out: Path) -> None:
             elif not (out / path).exists():
                 (out / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / path, out / path)
+
+
+def empty(out: Path) -> None:
+    """Make `out` an empty folder with the mark; `SystemExit` where that would remove what this program did not make."""
+    found = out.resolve()
+    if found == ROOT or found in ROOT.parents:
+        raise SystemExit(f"{out} holds this repository; name a folder of its own")
+    if ROOT in found.parents and _tracked(found):
+        raise SystemExit(f"{out} holds files that git tracks; name another folder")
+    if found.exists() and not found.is_dir():
+        raise SystemExit(f"{out} is a file; name a folder")
+    if found.exists() and any(found.iterdir()) and not (found / MARK).is_file():
+        raise SystemExit(
+            f"{out} is not empty and was not made by docs/build.py; empty it yourself or name another folder"
+        )
+    if found.exists():
+        shutil.rmtree(found)
+    _write(found / MARK, "")
+
+
+def _tracked(folder: Path) -> bool:
+    """Whether git tracks files in a folder of this checkout; False where there is no git to ask."""
+    if not shutil.which("git"):
+        return False
+    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "--", folder], capture_output=True, check=False)
+    return bool(listed.stdout)
 
 
 def api_modules() -> dict[str, pdoc.doc.Module]:

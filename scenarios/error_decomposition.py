@@ -112,7 +112,7 @@ def compute(settings: Settings, progress: Progress) -> xr.Dataset:
         "pair": {name: (_PAIRS[name](settings), settings) for name in settings.pairs}
     }
     for _, field, values in _sweeps(settings):
-        changed = {value: replace(settings, **{field: value}) for value in values}  # type: ignore[arg-type]
+        changed = {value: replace(settings, **{field: value}) for value in values}  # type: ignore[arg-type]  # a field chosen by its name
         made[field] = {value: (_PAIRS[settings.sweep_pair](here), here) for value, here in changed.items()}
     # Too many are refused before any work.
     deleted = {

@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import io
 import re
+import subprocess
 from contextlib import redirect_stdout
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,7 +16,8 @@ import pytest
 import homotopy.run
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+PAGES = [ROOT / "README.md", CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
@@ -107,21 +109,79 @@ def test_a_star_is_a_star_and_an_example_is_code():
     assert "<p>After.</p>" in html
 
 
+def test_only_a_folder_that_the_builder_made_is_emptied(tmp_path):
+    build = load(ROOT / "docs" / "build.py")
+    theirs, ours = tmp_path / "theirs", tmp_path / "deep" / "ours"
+    theirs.mkdir()
+    build.empty(theirs)  # an empty folder may be used
+    build.empty(ours)
+    (ours / "page.html").write_text("")
+    build.empty(ours)
+    assert [path.name for path in ours.iterdir()] == [build.MARK]
+    (theirs / build.MARK).unlink()
+    (theirs / "thesis.txt").write_text("years of work")
+    (tmp_path / "link").symlink_to(theirs)
+    for out, why in (
+        (theirs, "not made by docs/build.py"),
+        (tmp_path / "link", "not made by docs/build.py"),
+        (theirs / "thesis.txt", "is a file"),
+    ):
+        with pytest.raises(SystemExit, match=why):
+            build.empty(out)
+    assert (theirs / "thesis.txt").read_text() == "years of work"
+
+
+def test_the_builder_never_empties_the_repository(tmp_path, monkeypatch):
+    build = load(ROOT / "docs" / "build.py")
+    root = tmp_path / "parent" / "repository"
+    (root / "kept").mkdir(parents=True)
+    (root / "kept" / "file").write_text("work")
+    monkeypatch.setattr(build, "ROOT", root)
+    subprocess.run(["git", "init", "-q", root], check=True)
+    subprocess.run(["git", "-C", root, "add", "kept"], check=True)
+    for folder in (tmp_path / "parent", root, root / "kept"):
+        (folder / build.MARK).write_text("")  # not even where it is marked
+        with pytest.raises(SystemExit, match=r"this repository|git tracks"):
+            build.empty(folder)
+    assert (root / "kept" / "file").read_text() == "work"
+    build.empty(root / "site")
+
+
 # The pages --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_the_python_blocks_of_a_page_run_one_after_the_other(page):
-    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def blocks(page):
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def run(page, codes):
+    """What `codes` define, one after the other, beginning with nothing."""
+    space = {"__name__": f"_page_{page.stem}"}
     with redirect_stdout(io.StringIO()):
-        space = {"__name__": f"_page_{page.stem}"}
-        for block in blocks:
-            exec(compile(block, page.name, "exec"), space)
-        if "compute" in space:  # a scenario: as the command line runs it
-            data = space["compute"](space["QUICK"], homotopy.run.Progress())
-            assert space["draw"](data, space["QUICK"])
-            assert space["tell"](data, space["QUICK"])
+        for code in codes:
+            exec(compile(code, page.name, "exec"), space)
+    return space
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != CONTRIBUTING], ids=lambda path: path.name)
+def test_the_python_blocks_of_a_page_run_one_after_the_other(page):
+    run(page, blocks(page))
     plt.close("all")
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_every_block_of_how_to_contribute_is_a_file_that_works_alone(number):
+    space = run(CONTRIBUTING, [blocks(CONTRIBUTING)[number]])
+    assert ("compute" in space) == (number == 2)
+    if "compute" in space:  # a scenario: as the command line runs it
+        data = space["compute"](space["QUICK"], homotopy.run.Progress())
+        assert space["draw"](data, space["QUICK"])
+        assert space["tell"](data, space["QUICK"])
+    plt.close("all")
+
+
+def test_how_to_contribute_has_three_blocks():
+    assert len(blocks(CONTRIBUTING)) == 3
 
 
 def test_what_a_page_quotes_stands_in_the_file():

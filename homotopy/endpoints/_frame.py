@@ -9,6 +9,7 @@ Notation: θ = Dθ′, D `scale`, H′ = DHD = VΛV ᵀ with Λ = Σ² `rates`; 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, TypeGuard
 
 import jax
@@ -19,7 +20,7 @@ from .._columns import column_scales
 from .._factorise import singular_rows, spectral_norm
 from ..problem import Problem
 from ._objectives import AbstractObjective
-from ._points import output_factor
+from ._points import output_factor, prediction
 
 Objective = Callable[[Array], Array]
 
@@ -62,11 +63,7 @@ def null_losses(problem: Problem) -> Float[Array, " n"]:
 
 def jacobian_rows(problem: Problem) -> Float[Array, "n outputs dim"]:
     """J_i of a model that is linear in θ."""
-
-    def predict(theta, x):
-        return problem.model.predict(theta, x[None], problem.output_shape)[0].reshape(-1)
-
-    return jax.vmap(jax.jacrev(predict), in_axes=(None, 0))(jnp.zeros(problem.dim), problem.data.x)
+    return jax.vmap(jax.jacrev(partial(prediction, problem)), in_axes=(None, 0))(jnp.zeros(problem.dim), problem.data.x)
 
 
 def spectrum(objective: Objective, here: Frame, theta: Float[Array, " dim"], *, targets: bool = False) -> Spectrum:

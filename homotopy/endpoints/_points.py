@@ -56,14 +56,15 @@ def output_factor(
     return vectors * jnp.sqrt(jnp.maximum(values, 0.0))[None, :]
 
 
+def prediction(problem: Problem, theta: Float[Array, " dim"], x: Array) -> Float[Array, " outputs"]:
+    """f(θ; x) of one x, as a vector."""
+    return problem.model.predict(theta, x[None], problem.output_shape)[0].reshape(-1)
+
+
 def point(problem: Problem, theta: Float[Array, " dim"], x: Array, y: Array) -> Point:
     """J, ∇_ŷ ℓ and W at one (x, y)."""
-
-    def predict(theta):
-        return problem.model.predict(theta, x[None], problem.output_shape)[0].reshape(-1)
-
-    slope, bend = loss_derivatives(problem, predict(theta), y)
-    jacobian = jax.jacrev(predict)(theta)
+    slope, bend = loss_derivatives(problem, prediction(problem, theta, x), y)
+    jacobian = jax.jacrev(lambda theta: prediction(problem, theta, x))(theta)
     return Point(jacobian, slope, bend)
 
 

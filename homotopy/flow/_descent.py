@@ -99,7 +99,7 @@ def descent(
 ) -> tuple[Float[Array, " dim"], Float[Array, "steps saved"]]:
     """The steps numbered `ks` from θ₀: the last iterate, and all of them after each step if `save` (else (steps, 0)).
 
-    `batches[k]` are the points of step k (all points when not given), `radius` that of the projection (none when not
+    `batches` has a row of points for each of `ks` (all points when not given), `radius` that of the projection (none when not
     given), `noise` the standard deviation of the Gaussian kick after each step, from `keys` (one per step). Traceable.
     """
     everyone = jnp.arange(problem.n)

@@ -29,8 +29,7 @@ _SLIDING = 2
 _SLACK = 1e-12
 # A trajectory that changes mode more often than this is chattering: an error, not an answer.
 _MAX_STRETCHES = 500
-# mypy takes a class variable of Bisection for an argument.
-_BISECTION: Any = optimistix.Bisection(rtol=1e-13, atol=1e-13, flip="detect")  # type: ignore[call-arg]
+_BISECTION: Any = optimistix.Bisection(rtol=1e-13, atol=1e-13, flip="detect")  # type: ignore[call-arg]  # a class variable is taken for an argument
 
 
 class Greedy(eqx.Module):

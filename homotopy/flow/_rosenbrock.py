@@ -66,7 +66,7 @@ class _Dense(diffrax.AbstractLocalInterpolation):
     """y(t₀ + s h) = (1−s) y₀ + s (y₁ + (1−s)(d₀ + s(d₁ + s d₂))), order 4."""
 
     t0: Array  # type: ignore[misc]  # Equinox's abstract fields are class variables to mypy
-    t1: Array  # type: ignore[misc]
+    t1: Array  # type: ignore[misc]  # the same
     y0: Float[Array, " dim"]
     y1: Float[Array, " dim"]
     dense: Float[Array, "3 dim"]

@@ -31,7 +31,7 @@ def plain(value: Any, root: type) -> Any:
     """`value`, a module below `root` or what one may hold, as JSON has it."""
     if isinstance(value, root):
         on_host(value, "saving a schedule")
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}  # type: ignore[arg-type]
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}  # type: ignore[arg-type]  # every module is a dataclass
         return {"class": _path(type(value)), "fields": {name: _field(value, name, fields, root) for name in fields}}
     if isinstance(value, jax.Array | np.ndarray) and value.dtype in _dtypes():
         array = np.asarray(value)

@@ -22,6 +22,9 @@ _LARGEST_PROGRAM = 24
 class Certificate:
     """`lower_bound` ≤ the objective of every admissible schedule; `gap` = objective − lower_bound ≥ 0.
 
+    A `switch_price` counts in neither: with one, `gap` is energy − lower_bound (plus the price on ∫ε, if there is one),
+    and `lower_bound` holds for the whole objective, which is no smaller.
+
     Mathematics §7, §14. `kind`: "reached" (E = 0: nothing is lower), "dual" (convex dual, the deleted residual keeps
     its sign under every schedule), "value-function" (quadratic value function by a semi-definite program), "hjb"
     (Hamilton–Jacobi–Bellman on a grid), or "local": nothing better than E ≥ 0 is proven, and the Pontryagin residual

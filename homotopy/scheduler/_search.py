@@ -174,7 +174,9 @@ def _check_names(
     choice(certify, "certify", get_args(Certify))
     for field in fields(family):
         ignored = field.name not in family.options(exact) and getattr(family, field.name) != field.default
-        refuse(ignored, f"{family}: {field.name} is for models without a closed form, and would be ignored here")
+        elsewhere = field.name in family.options(False)
+        why = "is for models without a closed form" if elsewhere else "has no effect with most=1"
+        refuse(ignored, f"{family}: {field.name} {why}, and would be ignored here")
     free = exact and family == Switches()
     refuse(goal == "time" and not free, "goal='time' is for linear regression with family='bang-bang'")
     refuse(

@@ -35,15 +35,7 @@ from homotopy import (
 )
 from homotopy.problem import LinearRegression
 
-
-def best_of(job, repeats: int) -> float:
-    """The shortest of several runs, in seconds."""
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        jax.block_until_ready(jax.tree.leaves(job()))
-        times.append(time.perf_counter() - began)
-    return min(times)
+from .flow import best_of
 
 
 def tmc(repeats: int) -> None:
@@ -112,11 +104,14 @@ def kernel(repeats: int) -> None:
             ends = [sensitivity(problem.deleting(j), Constant(1.0), theta0, ts=[t1], **options) for j in range(n)]
             return jnp.stack([end.sensitivities[0] for end in ends])
 
+        def removal(adjoint=adjoint):
+            return adjoint().removal
+
         found, each = adjoint(), forward()
         gradient = jax.grad(lambda theta, query=query: query(theta)[0])(found.theta1)
         reference = -each @ gradient
         error = float(jnp.max(jnp.abs(found.removal[0, 0] - reference)) / jnp.max(jnp.abs(reference)))
-        fast, slow = best_of(lambda adjoint=adjoint: adjoint().removal, repeats), best_of(forward, 1)
+        fast, slow = best_of(removal, repeats), best_of(forward, 1)
         print(
             f"flow kernel, n = {n}: one adjoint pass {1e3 * fast:.0f} ms, {n} sensitivities {1e3 * slow:.0f} ms: "
             f"×{slow / fast:.0f} (n/4 = {n / 4:g}); they differ by {error:.1e}"
@@ -136,9 +131,12 @@ def bayesian(repeats: int) -> None:
                 problem, theta, inverse_temperature=beta, localisation=gamma, draws=4000, chains=4, method=method
             )
 
+        def influence(job=job):
+            return job().influence
+
         found = job()
         values = np.ravel(found.influence)
-        seconds = best_of(lambda job=job: job().influence, min(repeats, 2))
+        seconds = best_of(influence, min(repeats, 2))
         print(
             f"Bayesian influence ({method}), 16,000 draws: correlation {np.corrcoef(values, truth)[0, 1]:.5f}, slope "
             f"{values @ truth / (truth @ truth):.4f}, R̂ ≤ {found.rhat:.4f}, effective sample size ≥ {found.ess:.0f}, "

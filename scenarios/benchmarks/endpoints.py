@@ -209,7 +209,7 @@ def beside_pydvl(
     torch.set_num_threads(1)
     print("  beside " + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("pyDVL", "torch", "numpy")))
     shift, classes = damping + float(problem.ridge) / problem.n, sum(problem.output_shape)
-    width, n, linear = problem.model.width, problem.n, torch.nn.Linear  # type: ignore[attr-defined]
+    width, n, linear = problem.model.width, problem.n, torch.nn.Linear  # type: ignore[attr-defined]  # an MLP has it
     module = torch.nn.Sequential(linear(problem.data.features, width), torch.nn.Tanh(), linear(width, classes or 1))
     torch.nn.utils.vector_to_parameters(torch.tensor(theta), module.parameters())  # the same order as θ
     x, y = torch.tensor(np.array(problem.data.x)), torch.tensor(np.array(problem.data.y))

@@ -164,6 +164,10 @@ def test_options_belong_to_families():
         ),
         (lambda: search(case.problem, case.theta0, t1=1.0, family="wave"), "or a family such as Levels(pieces=16)"),
         (lambda: search(case.problem, case.theta0, t1=1.0, family=Switches(pieces=4)), "pieces is for models without"),
+        (
+            lambda: search(logistic(), jnp.zeros(3), t1=1.0, family=Switches(most=1, pieces=10)),
+            "Switches(most=1, pieces=10): pieces has no effect with most=1, and would be ignored here",
+        ),
         (lambda: search(case.problem, case.theta0, t1=1.0, family=Switches(most=2), goal="time"), "family='bang-bang'"),
     ):
         with pytest.raises(RequestError) as error:
@@ -227,7 +231,7 @@ def test_one_epsilon_per_point_is_never_worse_than_a_common_one():
     assert own.energy <= common.energy * 1.02
     assert own.schedule(0.3).shape == (2,)
     with pytest.raises(RequestError, match="per_point"):
-        search(case.problem, case.theta0, t1=1.0, family="step", per_point=True)  # type: ignore[call-arg]
+        search(case.problem, case.theta0, t1=1.0, family="step", per_point=True)  # type: ignore[call-arg]  # what is tested
 
 
 def test_a_schedule_per_point_has_no_bound_of_a_common_one():
