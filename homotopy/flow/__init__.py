@@ -16,6 +16,7 @@ from ._descent import (
 from ._diffrax import Dense as Dense, advice as advice, choose_solver as choose_solver, integrate as integrate
 from ._greedy import Greedy as Greedy
 from ._parse import describe as describe, parse as parse
+from ._point_schedules import PointSchedules as PointSchedules
 from ._rosenbrock import Rodas5P as Rodas5P
 from ._schedule import (
     BangBang as BangBang,

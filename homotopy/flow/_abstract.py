@@ -64,7 +64,7 @@ class AbstractSchedule(eqx.Module):
         """The class and the fields in numbers, texts and lists, for JSON; floats survive to the last bit.
 
         Fields may hold numbers, arrays, texts, tuples, lists and dictionaries of these, and other schedules;
-        `RequestError` names the first that holds anything else.
+        `RequestError` names the first that holds anything else. A class of one's own is saved with ε at a few times.
         """
         return plain(self, AbstractSchedule)
 
@@ -72,8 +72,9 @@ class AbstractSchedule(eqx.Module):
     def from_dict(cls, saved: Mapping[str, Any]) -> "AbstractSchedule":
         """The schedule that `to_dict` saved, of any class derived from `AbstractSchedule` that has been imported.
 
-        Nothing is imported and no constructor is run; `RequestError` where class, fields or shapes are not what they
-        should be.
+        Nothing is imported. The package's classes are rebuilt by their constructors, with what these refuse; one's own
+        from its fields, without its constructor. `RequestError` where class, fields or shapes are not what they should
+        be, and where a class of one's own gives other weights than the one that was saved.
         """
         return made(saved, AbstractSchedule)
 
@@ -87,6 +88,11 @@ class AbstractSchedule(eqx.Module):
             >>> Step(0.5).save(pathlib.Path(tempfile.mkdtemp()) / "step.json")
         """
         write(path, self.to_dict())
+
+    @classmethod
+    def _from_fields(cls, fields: dict[str, Any]) -> "AbstractSchedule":
+        """A schedule of this package from what was saved of it, as its constructor makes and refuses it."""
+        return cls(**fields)
 
     # How the class is written, where the numbers of its text are not the constructor's arguments one by one.
 
@@ -104,7 +110,8 @@ def load(path: str | PathLike[str]) -> AbstractSchedule:
     """The schedule that `schedule.save(path)` wrote, of any class derived from `AbstractSchedule` that is imported.
 
     Loading imports nothing and runs nothing that the file says. Raises `RequestError` for a file that is not there or
-    no schedule, another version, a class that is not known here, and fields or shapes that do not fit the class.
+    no schedule, another version, a class that is not known here or gives other weights than the one that was saved,
+    fields or shapes that do not fit the class, and what a class of the package refuses when it is made.
 
     Example (continues the package's):
 

@@ -4,9 +4,10 @@ An engine trusts what a schedule says of itself: that its jumps are sorted and a
 is constant on its pieces. Where that is wrong the trajectory is wrong, silently. So a schedule of the user's own class
 is sampled: on every arc between its discontinuities, both ends and points inside, by one compiled function for all
 instances of the class. The classes of this package are right by construction; of them only what an optimiser may have
-moved is looked at: that the jumps are still sorted and the parameters finite.
+moved is looked at: that the jumps are still sorted, the parameters finite and the weights in [0, 1].
 """
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -27,6 +28,7 @@ _ROUNDING = 1e-12
 # A change of ε between two neighbouring samples is a jump if it stays when the samples are this much denser: three times.
 _ZOOMS = 3
 _SMALLEST_JUMP = 1e-6
+_WEIGHTS = ("values", "value", "first")  # the fields of the package's schedules that hold weights
 
 
 def check(
@@ -98,17 +100,25 @@ def _discontinuities(schedule: AbstractSchedule, name: str) -> np.ndarray:
 
 
 def _check_own(schedule: Any, name: str, points: int | None, admissible: bool) -> None:
-    """What may be wrong with a schedule of this package: its parameters, where something else has moved them."""
+    """What may be wrong with a schedule of this package: its parameters, where something else has moved them.
+
+    Its ε(t) lies between the weights that it holds; a decay's in [0, 1] unless it grows.
+    """
     if any(np.isnan(np.asarray(leaf)).any() for leaf in jax.tree.leaves(schedule) if eqx.is_inexact_array(leaf)):
         raise RequestError(f"{name} must have finite parameters, but one of them holds NaN")
-    weights = getattr(schedule, "values", getattr(schedule, "value", None))
-    if weights is None:
-        return
-    values = np.asarray(weights)
-    if values.ndim == 2:
-        _check_points(name, values.shape[1:], points)
-    if admissible:
-        _check_range(name, values, None)
+    for growth in ("power", "rate"):
+        if (size := getattr(schedule, growth, 1.0)) < 0:
+            raise RequestError(
+                f"{name}: ε(t) must lie in [0, 1] here, but rises above it where its {growth} is {size:g}"
+            )
+    weights = next((getattr(schedule, word) for word in _WEIGHTS if hasattr(schedule, word)), None)
+    if weights is not None:
+        values = np.asarray(weights)
+        if values.ndim == 2:
+            _check_points(name, values.shape[1:], points)
+        if admissible or not schedule.unrestricted:
+            asks = not admissible and any(field.name == "unrestricted" for field in dataclasses.fields(schedule))
+            _check_range(name, values, None, "; pass unrestricted=True if that is meant" if asks else "")
 
 
 def _check_points(name: str, shape: tuple[int, ...], points: int | None) -> None:

@@ -35,10 +35,12 @@ class Constant(AbstractSchedule, text="constant:VALUE"):
     """
 
     value: Float[Array, ""]
+    unrestricted: bool = eqx.field(static=True)  # type: ignore[misc]
     piecewise_constant: ClassVar[bool] = True
 
     def __init__(self, value: Number, *, unrestricted: Flag = False):
         self.value = as_weights(value, "value", unrestricted, ndim=0)
+        self.unrestricted = bool(unrestricted)
 
     def discontinuities(self):
         return jnp.zeros(0)
@@ -177,6 +179,10 @@ class ExponentialDecay(AbstractSchedule, text="exponential:START,RATE[,END]"):
         if not isinstance(self.rate, jax.core.Tracer) and (self.rate.ndim != 0 or self.rate <= 0):
             raise RequestError(f"rate must be one number > 0, but is {shown(rate)}")
 
+    @classmethod
+    def _from_fields(cls, fields):
+        return cls(fields["start"], fields["rate"], None if fields["end"] == jnp.inf else fields["end"])
+
     def discontinuities(self):
         return jnp.stack([self.start, self.end])
 
@@ -198,11 +204,13 @@ class PiecewiseConstant(AbstractSchedule, text="piecewise-constant:T1,…;V0,V1,
 
     times: Float[Array, " k"]
     values: Float[Array, " k+1"]
+    unrestricted: bool = eqx.field(static=True)  # type: ignore[misc]
     piecewise_constant: ClassVar[bool] = True
 
     def __init__(self, times: Annotated[Values, "k"], values: Annotated[Values, "k+1"], *, unrestricted: Flag = False):
         self.times = as_jumps(times, "times", ndim=1)
         self.values = as_weights(values, "values", unrestricted, ndim=1)
+        self.unrestricted = bool(unrestricted)
         if self.values.shape[0] != self.times.shape[0] + 1:
             raise RequestError(
                 f"values must have one entry more than times, but there are {self.values.shape[0]} values and "
@@ -267,11 +275,13 @@ class PiecewiseLinear(AbstractSchedule, text="piecewise-linear:T1,T2,…;V1,V2,�
 
     times: Float[Array, " k"]
     values: Float[Array, " k"]
+    unrestricted: bool = eqx.field(static=True)  # type: ignore[misc]
     piecewise_constant: ClassVar[bool] = False
 
     def __init__(self, times: Annotated[Values, "k"], values: Annotated[Values, "k"], *, unrestricted: Flag = False):
         self.times = as_jumps(times, "times", ndim=1)
         self.values = as_weights(values, "values", unrestricted, ndim=1)
+        self.unrestricted = bool(unrestricted)
         if self.values.shape != self.times.shape or self.times.shape[0] < 2:
             raise RequestError(
                 f"times and values must have the same length ≥ 2, but have {self.times.shape[0]} and "
@@ -315,6 +325,23 @@ class NeuralSchedule(AbstractSchedule):
         made = eqx.nn.MLP("scalar", "scalar", width, depth, key=as_key(key))
         leaves = jax.tree.leaves(eqx.filter(made.layers, eqx.is_array))
         self.network = tuple(zip(leaves[::2], leaves[1::2], strict=True))
+
+    @classmethod
+    def _from_fields(cls, fields):
+        network, inputs = fields["network"], 1
+        if not isinstance(network, tuple) or not network:
+            raise RequestError(f"network must be pairs of weights and biases, but is {shown(network)}")
+        for layer in network:
+            shapes = [getattr(part, "shape", None) for part in layer] if isinstance(layer, tuple) else []
+            if len(shapes) != 2 or not shapes[1] or shapes != [(shapes[1][0], inputs), shapes[1][:1]]:
+                raise RequestError(
+                    f"network must be weights (m, {inputs}) and biases (m,) here, but has {shown(shapes)}"
+                )
+            inputs = shapes[1][0]
+        if inputs != 1:
+            raise RequestError(f"network must end in one number, but ends in {inputs}")
+        network = tuple((as_floats(weights, "weights"), as_floats(biases, "biases")) for weights, biases in network)
+        return eqx.tree_at(lambda schedule: schedule.network, cls(fields["start"], fields["end"], depth=0), network)
 
     def discontinuities(self):
         return jnp.stack([self.start, self.end])

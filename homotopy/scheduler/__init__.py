@@ -25,7 +25,6 @@ from ._pontryagin import (
     switching_function as switching_function,
 )
 from ._result import Arc as Arc, SearchResult as SearchResult
-from ._schedules import PointSchedules as PointSchedules
 from ._search import search as search
 from ._switching import Bang as Bang, Window as Window, window as window
 from ._value_function import value_function_bound as value_function_bound

@@ -10,9 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..flow import AbstractSchedule, LinearDecay, NeuralSchedule, PiecewiseConstant, PiecewiseLinear, PolynomialDecay
+from ..flow import (
+    AbstractSchedule,
+    LinearDecay,
+    NeuralSchedule,
+    PiecewiseConstant,
+    PiecewiseLinear,
+    PointSchedules,
+    PolynomialDecay,
+)
 from ._linear import Vector
-from ._schedules import PointSchedules
 
 
 class MakeLevels(eqx.Module):

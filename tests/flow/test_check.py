@@ -16,8 +16,11 @@ from homotopy import (
     AbstractSchedule,
     BangBang,
     Constant,
+    ExponentialDecay,
     Greedy,
     PiecewiseConstant,
+    PointSchedules,
+    PolynomialDecay,
     RequestError,
     Step,
     costate,
@@ -29,7 +32,6 @@ from homotopy import (
     switching_function,
 )
 from homotopy.flow import check
-from homotopy.scheduler import PointSchedules
 from homotopy.viz import plot_schedule
 
 LINEAR = random_ols(n=8, d=2, seed=1, delete=(1, 3))
@@ -207,6 +209,18 @@ def test_the_package_s_own_schedules_are_looked_at_where_an_optimiser_moved_them
         simulate(PROBLEM, lost, THETA0, t1=1.0)
     with pytest.raises(RequestError, match=r"one per deleted point \(2\), but has shape \(3,\)"):
         simulate(PROBLEM, PointSchedules([0.5], np.ones((2, 3))), THETA0, t1=1.0)
+    for schedule, field, value, says in (
+        (Constant(0.5), "value", 5.0, "but is 5; pass unrestricted=True if that is meant$"),
+        (PiecewiseConstant([0.5], [1.0, 0.0]), "values", [1.0, 7.0], "but is 7; pass unrestricted"),
+        (PointSchedules([0.5], np.ones((2, 2))), "values", [[1.0, 1.0], [-2.0, 1.0]], "but is -2$"),
+        (BangBang([0.2]), "first", 3.0, "but is 3$"),
+        (PolynomialDecay(0.0, 1.0, 2.0), "power", -1.0, "but rises above it where its power is -1"),
+        (ExponentialDecay(0.0, 1.0), "rate", -1.0, "but rises above it where its rate is -1"),
+    ):
+        moved = eqx.tree_at(lambda s, field=field: getattr(s, field), schedule, jnp.asarray(value))
+        with pytest.raises(RequestError, match=r"ε\(t\) must lie in \[0, 1\] here, " + says):
+            check(moved, 1.0, points=2)
+    check(eqx.tree_at(lambda s: s.value, Constant(0.5, unrestricted=True), jnp.asarray(5.0)), 1.0)
 
 
 def test_nothing_is_sampled_inside_a_trace():

@@ -1,6 +1,8 @@
 """Schedules as files and as texts: what comes back is what was saved, to the last bit, and nothing else comes back."""
 
 import json
+import subprocess
+import sys
 from typing import ClassVar
 
 import equinox as eqx
@@ -9,9 +11,26 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from bell import Bell
+from jaxtyping import Array, Float
 from test_schedule import CASES
 
-from homotopy import AbstractSchedule, NeuralSchedule, PointSchedules, RequestError, Step, describe, load, parse
+from homotopy import (
+    AbstractSchedule,
+    BangBang,
+    Constant,
+    ExponentialDecay,
+    LinearDecay,
+    NeuralSchedule,
+    PiecewiseConstant,
+    PiecewiseLinear,
+    PointSchedules,
+    PolynomialDecay,
+    RequestError,
+    Step,
+    describe,
+    load,
+    parse,
+)
 
 KEPT = {name: case[0] for name, case in CASES.items()} | {
     "network": NeuralSchedule(0.2, 1.0, width=2, depth=2, key=3),
@@ -57,7 +76,7 @@ def test_files_keep_every_bit(tmp_path):
     assert Step(0.5).to_dict()["class"] == "homotopy.flow.Step"
 
 
-STEP = {"format": "homotopy schedule", "version": 1, "schedule": Step(0.5).to_dict()}
+STEP = {"format": "homotopy schedule", "version": 2, "schedule": Step(0.5).to_dict()}
 SWITCH = STEP["schedule"]["fields"]["switch"]
 
 
@@ -71,7 +90,7 @@ def _with(**changes):
         ("not json", "is no saved schedule"),
         ([], "is no saved schedule"),
         ("[" * 100_000, "is no saved schedule"),
-        (STEP | {"version": 2}, "is of version 2, but this release reads version 1"),
+        (STEP | {"version": 1}, "is of version 1, but this release reads version 2"),
         (STEP | {"schedule": 3}, "a saved schedule must be what to_dict() or save() wrote, but is 3"),
         (_with(**{"class": "os.system"}), "the class 'os.system' of a saved schedule is not known here"),
         (_with(**{"class": "homotopy.flow.AbstractSchedule"}), "is not known here"),
@@ -100,6 +119,108 @@ def test_a_file_that_is_not_right_is_one_line(tmp_path, saved, says):
     assert "\n" not in str(error.value)
 
 
+def _changed(schedule, **fields):
+    """What `schedule` saves, with other fields: numbers become arrays of their shape."""
+    saved = schedule.to_dict()
+    for name, value in fields.items():
+        saved["fields"][name] = value
+        if isinstance(value, float | list):
+            array = np.asarray(value, dtype=float)
+            saved["fields"][name] = {"array": array.ravel().tolist(), "shape": list(array.shape), "dtype": "float64"}
+    return saved
+
+
+def _array(numbers, dtype="float64", shape=()):
+    return _changed(Step(0.5), switch={"array": numbers, "shape": list(shape), "dtype": dtype})
+
+
+NETWORK = NeuralSchedule(0.0, 1.0, width=2).to_dict()["fields"]["network"]["tuple"]
+DEEP: list = []
+for _ in range(600):
+    DEEP = [DEEP]
+NESTED = None
+for _ in range(3000):
+    NESTED = {"list": [NESTED]}
+MEANT = "pass unrestricted=True if that is meant"
+
+
+@pytest.mark.parametrize(
+    ("saved", "says"),
+    [
+        (_changed(BangBang([0.1, 0.2]), first=3.0), "a saved BangBang is not right: first must be 0 or 1, but is"),
+        (_changed(BangBang([0.1, 0.2]), switches=[0.2, 0.1]), "switches must be sorted"),
+        (_changed(PolynomialDecay(0.0, 1.0, 2.0), power=-1.0), "power must be one number > 0"),
+        (_changed(ExponentialDecay(0.0, 1.0), rate=-1.0), "rate must be one number > 0"),
+        (_changed(Constant(0.5), value=5.0), MEANT),
+        (_changed(Constant(0.5), unrestricted=1), "unrestricted must be True or False, but is 1"),
+        (_changed(PiecewiseConstant([0.1], [1.0, 0.0]), values=[1.0, 7.0]), MEANT),
+        (_changed(PointSchedules([0.1], [[1.0], [0.0]]), values=[[1.0], [7.0]]), "ε must lie in [0, 1]"),
+        (_changed(Step(0.5), switch=-5.0), "switch must not be negative"),
+        (_changed(LinearDecay(0.1, 0.2), end=0.1), "start must be before end"),
+        (_changed(PiecewiseLinear([0.1, 0.2], [1.0, 0.0]), times=[0.1, 0.1]), "times must increase strictly"),
+        (_changed(NeuralSchedule(0.0, 1.0), network={"tuple": []}), "network must be pairs of weights and biases"),
+        (_changed(NeuralSchedule(0.0, 1.0), network={"tuple": NETWORK[:1]}), "network must end in one number"),
+        (_changed(NeuralSchedule(0.0, 1.0), network={"tuple": NETWORK[1:]}), "network must be weights (m, 1)"),
+        (_changed(Step(0.5), switch=None), "Step.switch of a saved schedule must be Float"),
+        (_changed(Step(0.5), switch="x"), "but is 'x'"),
+        (_changed(Step(0.5), switch={"float": 0.5}), "but is 0.5"),
+        (_changed(Bell(0.5, 0.1), width={"float": 0.1}), "Bell.width of a saved schedule must be Float"),
+        (_changed(Bell(0.5, 0.1), width=[0.1]), "Bell.width of a saved schedule must be Float"),
+        (_array([300], "int8"), "must hold numbers of the type int8 in the shape (), but holds [300]"),
+        (_array([1.5], "int8"), "must hold numbers of the type int8"),
+        (_array(["nan"], "int64"), "must hold numbers of the type int64"),
+        (_array([10**400]), "must hold numbers of the type float64"),
+        (_array([], shape=(0, 10**30)), "must hold numbers of the type float64 in the shape (0, 10000"),
+        (_changed(Step(0.5), switch={"float": 10**400}), "must hold numbers of the type float64"),
+        (_changed(Step(0.5), switch=NESTED), "must not hold lists within lists so deep"),
+        (Step(0.5).to_dict() | {"fields": 3}, "must have the fields switch, but has 3"),
+    ],
+)
+def test_what_a_class_would_refuse_is_refused(saved, says):
+    with pytest.raises(RequestError) as error:
+        AbstractSchedule.from_dict(saved)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_new_process_loads_every_class_of_the_package(tmp_path):
+    PointSchedules([0.5], [[0.0, 1.0], [0.3, 0.5]]).save(tmp_path / "file")
+    code = f"import homotopy; print(type(homotopy.load({str(tmp_path / 'file')!r})).__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "PointSchedules\n"
+
+
+def _decay(formula):
+    class Decay(AbstractSchedule):
+        rate: float
+        size: Float[Array, ""] = 1.0
+        piecewise_constant: ClassVar[bool] = False
+
+        def discontinuities(self):
+            return jnp.zeros(0)
+
+        def piece(self, index, t):
+            return self.size * formula(self.rate, t)
+
+    return Decay
+
+
+def test_another_class_of_the_same_path_is_not_taken_for_the_one_that_was_saved():
+    first = _decay(lambda rate, t: jnp.exp(-rate * t))
+    saved = first(0.5).to_dict()
+    again = AbstractSchedule.from_dict(saved)
+    assert (type(again), again.rate, again.size.shape) == (first, 0.5, ())  # a number is saved as its annotation says
+    second = _decay(lambda rate, t: jnp.clip(1 - rate * t, 0, 1))
+    with pytest.raises(RequestError, match="Decay' gives other weights than the one that was saved"):
+        AbstractSchedule.from_dict(saved)
+    with pytest.raises(RequestError, match="gives other weights"):
+        AbstractSchedule.from_dict(saved | {"weights": {"times": [0.1, 0.2], "values": None}})
+    with pytest.raises(RequestError, match="must have its weights ε at a few times; save it again"):
+        AbstractSchedule.from_dict({key: saved[key] for key in ("class", "fields")})
+    assert isinstance(AbstractSchedule.from_dict(second(0.5).to_dict()), second)
+    assert "weights" not in Step(0.5).to_dict()
+
+
 def test_what_cannot_be_saved_or_found(tmp_path):
     class Opaque(AbstractSchedule):
         network: object
@@ -114,6 +235,8 @@ def test_what_cannot_be_saved_or_found(tmp_path):
     for act, says in (
         (lambda: Opaque(jnp.tanh).save(tmp_path / "x"), "Opaque.network is "),
         (lambda: Nested(Opaque(print), "", (), {}, np.zeros(1)).to_dict(), "Opaque.network is "),
+        (lambda: Nested(Step(0.5), "", (), {"a": DEEP}, np.zeros(1)).to_dict(), "lists within lists too deep"),
+        (lambda: Nested(Step(0.5), "", (10**5000,), {}, np.zeros(1)).save(tmp_path / "x"), "thousands of digits"),
         (lambda: jax.jit(lambda t: Step(t).to_dict())(0.5), "decides on the host"),
         (lambda: Step(0.5).save(tmp_path / "none" / "x"), "cannot be written: No such file"),
         (lambda: Step(0.5).save(tmp_path), "cannot be written"),

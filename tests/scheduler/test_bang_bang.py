@@ -22,7 +22,8 @@ from homotopy import (
     search,
     simulate,
 )  # fmt: skip
-from homotopy.scheduler import BangBangFlow, PointSchedules, search_all
+from homotopy.flow import PointSchedules
+from homotopy.scheduler import BangBangFlow, search_all
 from homotopy.scheduler._bang_bang import is_reached, search_bang_bang
 from homotopy.scheduler._goals import linear_metric
 from homotopy.scheduler._linear import linear_control

@@ -7,7 +7,8 @@ from jaxtyping import Array, Float, Int
 
 from .._checks import Values
 from .._errors import RequestError
-from ..flow import AbstractSchedule, as_jumps, as_weights
+from ._abstract import AbstractSchedule
+from ._arguments import as_jumps, as_weights
 
 
 class PointSchedules(AbstractSchedule):
