@@ -7,6 +7,7 @@ fields as JAX rebuilds a module from its leaves. Two scripts may each have a `__
 the file holds ε at a few times, and a class that gives other weights is refused.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -127,7 +128,8 @@ def write(path: str | os.PathLike[str], saved: Any) -> None:
         aside.write_text(text)
         os.replace(aside, target)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what could not be made cannot be removed
+            aside.unlink()
         raise RequestError(f"{target} cannot be written: {error.strerror}") from None
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import ClassVar
 
 import equinox as eqx
@@ -240,6 +241,7 @@ def test_what_cannot_be_saved_or_found(tmp_path):
         (lambda: jax.jit(lambda t: Step(t).to_dict())(0.5), "decides on the host"),
         (lambda: Step(0.5).save(tmp_path / "none" / "x"), "cannot be written: No such file"),
         (lambda: Step(0.5).save(tmp_path), "cannot be written"),
+        (lambda: Step(0.5).save(Path(__file__) / "x"), "cannot be written: Not a directory"),
         (lambda: load(tmp_path / "none"), "cannot be read: No such file"),
         (lambda: load(""), "path must be the name of a file, but is ''"),
     ):
